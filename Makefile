@@ -1,0 +1,58 @@
+# Two commands do all the set-up: `make demo` and `make test`. Each makes the virtual environment if it must.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGE ?= tlsproxy
+PYTHON_IMAGE ?= docker.io/library/python:3.13-slim
+
+.PHONY: help demo test check bench image lock format clean
+
+help:  ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run  ## HTTPS in front of a small legacy app, with a rotation under load
+	@$(BIN)/tlsproxy demo
+
+test: $(VENV)/.dev  ## the everyday tests
+	@$(BIN)/python -m pytest -n 2 -m 'not soak' $(ARGS)
+
+check: $(VENV)/.dev  ## lint, format, types, dead code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/vulture
+
+format: $(VENV)/.dev  ## format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## side by side with nginx and a plain aiohttp proxy
+	@$(BIN)/python -m bench $(ARGS)
+
+image: ## the container image
+	podman build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) -t $(IMAGE) .
+
+lock: $(VENV)/.dev  ## the image's dependencies, pinned with hashes
+	@$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --no-header --output-file requirements.lock pyproject.toml
+
+clean:  ## forget the virtual environment and what tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache dist build
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "tlsproxy needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "'$(PYTHON)' has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "making the virtual environment in $(VENV)" >&2
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made pyproject.toml
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@

@@ -1,0 +1,1 @@
+"""Certificates, from files to live TLS connections; knows nothing of HTTP."""
