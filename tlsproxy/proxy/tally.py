@@ -42,12 +42,8 @@ class Tally:
             (),
             {(): self.durations},
         )
-        yield Measure(
-            "tlsproxy_received_bytes_total", "counter", "Bytes of request bodies.", (), {(): self.received}
-        )
-        yield Measure(
-            "tlsproxy_sent_bytes_total", "counter", "Bytes of response bodies.", (), {(): self.sent}
-        )
+        yield Measure("tlsproxy_received_bytes_total", "counter", "Bytes of request bodies.", (), {(): self.received})
+        yield Measure("tlsproxy_sent_bytes_total", "counter", "Bytes of response bodies.", (), {(): self.sent})
         yield Measure(
             "tlsproxy_app_errors_total",
             "counter",

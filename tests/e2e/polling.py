@@ -1,0 +1,32 @@
+"""Waiting for something to become true, with a deadline: what tests use in place of sleeping."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+PAUSE = 0.005
+
+
+def wait_until(condition: Callable[[], Value | None], what: str, within: float = 5.0) -> Value:
+    """The first true value of `condition`; AssertionError that names `what` after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what}")
+        time.sleep(PAUSE)
+    return value
+
+
+def wait_until_still(count: Callable[[], int], what: str, for_: float = 0.3, within: float = 10.0) -> int:
+    """The value of `count` once it has stood still for `for_` seconds."""
+    deadline = time.monotonic() + within
+    value, since = count(), time.monotonic()
+    while time.monotonic() - since < for_:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still moving after {within} s: {what}")
+        time.sleep(PAUSE)
+        if (latest := count()) != value:
+            value, since = latest, time.monotonic()
+    return value

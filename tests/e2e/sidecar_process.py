@@ -1,0 +1,211 @@
+"""The sidecar as its users run it: a process with an environment, ports, signals, output and an exit status.
+
+TLSPROXY_TEST_COMMAND names another command to test, for example an installed image's.
+"""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import trustme
+
+from tests.e2e.messages import Response
+from tests.e2e.polling import wait_until
+from tests.e2e.ports import free_port
+from tests.e2e.raw_client import RawClient, TlsClient
+
+PROJECT = Path(__file__).parents[2]
+START_DEADLINE = 15.0
+STOP_DEADLINE = 10.0
+
+PASSED_ON = ("PATH", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_FILE")
+DEFAULTS = {
+    "LISTEN_HOST": "127.0.0.1",
+    "ADMIN_HOST": "127.0.0.1",
+    "DRAIN_DELAY": "0",
+    "DRAIN_TIMEOUT": "5s",
+    "APP_CHECK": "off",
+}
+"""Loopback, quick to stop, and no connection to the app that no request asked for."""
+
+Line = dict[str, object]
+
+
+def command() -> list[str]:
+    """The command under test."""
+    return shlex.split(os.environ.get("TLSPROXY_TEST_COMMAND", f"{sys.executable} -m tlsproxy run"))
+
+
+class Sidecar:
+    """A running sidecar; as a context manager it is stopped at the end, and must not have shown a traceback.
+
+    `settings` are the contract's variables without their prefix; those left out have the defaults of DEFAULTS
+    or of the contract, and the ports are free ones. With `wait` False nobody waits until it listens.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        authority: trustme.CA,
+        settings: dict[str, str],
+        wait: bool = True,
+    ) -> None:
+        self.port = free_port()
+        self.admin_port = free_port()
+        self.settings = {
+            "LISTEN_PORT": str(self.port),
+            "ADMIN_PORT": str(self.admin_port),
+            **DEFAULTS,
+            **settings,
+        }
+        self.port, self.admin_port = int(self.settings["LISTEN_PORT"]), int(self.settings["ADMIN_PORT"])
+        self.host = self.settings["LISTEN_HOST"] or "127.0.0.1"
+        self.authority = authority
+        self.trust = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+        """A client's context that trusts the test's authority."""
+        self._out, self._err = directory / "stdout", directory / "stderr"
+        self._seen = 0
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command(),
+                env=self._environment(),
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        if wait:
+            try:
+                self.wait_until_listening()
+            except BaseException:
+                self.process.kill()
+                self.process.wait()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        assert "Traceback" not in self.stderr(), self.stderr()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait_until_listening(self) -> None:
+        """Wait until the port accepts; AssertionError with standard error when the process ends before."""
+        wait_until(self._listens, f"port {self.port} accepts; {self.stderr()}", START_DEADLINE)
+
+    def connect(
+        self,
+        context: ssl.SSLContext | None = None,
+        session: ssl.SSLSession | None = None,
+        handshake: bool = True,
+        receive_buffer: int | None = None,
+        source: str | None = None,
+    ) -> TlsClient:
+        """A TLS client that trusts the test's authority, unless it is given a context of its own."""
+        return TlsClient(
+            self.port,
+            context or self.trust,
+            session=session,
+            handshake=handshake,
+            host=self.host,
+            receive_buffer=receive_buffer,
+            source=source,
+        )
+
+    def connect_plain(self) -> RawClient:
+        """A client that speaks no TLS."""
+        return RawClient(self.port, self.host)
+
+    def get(self, target: str = "/", *fields: str) -> Response:
+        """GET over a connection of its own."""
+        with self.connect() as client:
+            return client.get(target, *fields)
+
+    def lines(self) -> list[Line]:
+        """The request lines written since `forget_lines`, as parsed JSON."""
+        text = self._out.read_text()[self._seen :]
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def forget_lines(self) -> None:
+        """Leave what is on standard output out of `lines`."""
+        self._seen = len(self._out.read_text())
+
+    def wait_for_line(self, **wanted: object) -> Line:
+        """The first request line whose fields have these values."""
+
+        def first() -> Line | None:
+            return next((line for line in self.lines() if wanted.items() <= line.items()), None)
+
+        return wait_until(first, f"a request line with {wanted}")
+
+    def stdout(self) -> str:
+        return self._out.read_text()
+
+    def stderr(self) -> str:
+        return self._err.read_text()
+
+    def wait_for_stderr(self, text: str) -> str:
+        """Standard error, once it holds `text`."""
+        wait_until(lambda: text in self.stderr(), f"{text!r} on standard error: {self.stderr()}")
+        return self.stderr()
+
+    def peak_memory(self) -> int:
+        """The most resident memory in bytes since the start or `forget_peak_memory` (VmHWM of proc(5))."""
+        return self._status("VmHWM") * 1024
+
+    def forget_peak_memory(self) -> None:
+        """Let the peak begin at what is resident."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def open_files(self) -> int:
+        """How many descriptors it holds."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, within: float = STOP_DEADLINE) -> int:
+        """The exit status, once it has ended."""
+        return self.process.wait(within)
+
+    def stop(self) -> int:
+        """SIGTERM, and SIGKILL when it does not end in time; the exit status. May be called twice."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"not ended {STOP_DEADLINE} s after SIGTERM; {self.stderr()}") from None
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        return inherited | {f"TLSPROXY_{name}": value for name, value in self.settings.items()}
+
+    def _listens(self) -> bool:
+        status = self.process.poll()
+        assert status is None, f"ended with status {status} before it listened: {self.stderr()}"
+        try:
+            socket.create_connection((self.host, self.port), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
+
+    def _status(self, name: str) -> int:
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name}:"))

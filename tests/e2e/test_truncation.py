@@ -1,0 +1,106 @@
+"""A response that the app did not finish never looks complete to the client."""
+
+import threading
+
+import pytest
+
+from tests.e2e.messages import IncompleteError
+from tests.e2e.raw_client import TlsClient, get
+from tests.e2e.scripted_app import AppConnection, ScriptedApp, response
+from tests.e2e.sidecar_process import Sidecar
+
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+UNFINISHED = {
+    "nothing of the length": LENGTH,
+    "half of the length": LENGTH + b"x" * 50,
+    "all but one byte": LENGTH + b"x" * 99,
+    "no chunk": CHUNKED,
+    "within a chunk": CHUNKED + b"a\r\n01234",
+    "within a chunk's end": CHUNKED + b"5\r\n01234\r",
+    "after a chunk": CHUNKED + b"5\r\n01234\r\n",
+    "within a chunk's size": CHUNKED + b"5\r\n01234\r\n1",
+    "within the last chunk": CHUNKED + b"5\r\n01234\r\n0\r\n",
+}
+
+
+@pytest.mark.parametrize("ending", ["fin", "reset"])
+@pytest.mark.parametrize("answer", UNFINISHED.values(), ids=UNFINISHED.keys())
+def test_an_app_that_dies_within_its_response_is_seen_to(
+    client: TlsClient, app: ScriptedApp, shared_sidecar: Sidecar, answer: bytes, ending: str
+) -> None:
+    """The client's message is cut short as well, and the request line says app_truncated."""
+
+    seen = threading.Event()
+
+    def script(connection: AppConnection) -> None:
+        connection.read_request()
+        connection.send(answer)
+        seen.wait(5)
+        if ending == "reset":
+            connection.reset()
+
+    app.script(script)
+    client.send(get("/cut"))
+    head = client.read_head()
+    seen.set()
+    with pytest.raises(IncompleteError):
+        client.read_body(head)
+    assert shared_sidecar.wait_for_line(target="/cut")["reason"] == "app_truncated"
+
+
+@pytest.mark.parametrize("answer", [LENGTH + b"x" * 50, CHUNKED + b"5\r\n01234\r\n"], ids=["length", "chunked"])
+def test_an_http_1_0_client_can_tell(client: TlsClient, app: ScriptedApp, answer: bytes) -> None:
+    """Where only the end of the connection ends the body, a cut is no close_notify."""
+
+    def script(connection: AppConnection) -> None:
+        connection.read_request()
+        connection.send(answer)
+
+    app.script(script)
+    client.send(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    client.read_to_end()
+    assert client.ended != "close_notify"
+
+
+@pytest.mark.parametrize("garbage", [b"zz\r\n", b"5\r\n0123456\r\n", b"-1\r\n", b"1 2\r\nx\r\n"])
+def test_a_garbled_chunk_cuts_the_response(
+    client: TlsClient, app: ScriptedApp, shared_sidecar: Sidecar, garbage: bytes
+) -> None:
+    """Chunked framing that goes wrong ends the client's response as an incomplete one."""
+
+    seen = threading.Event()
+
+    def script(connection: AppConnection) -> None:
+        connection.read_request()
+        connection.send(CHUNKED + b"5\r\n01234\r\n")
+        seen.wait(5)
+        connection.send(garbage)
+        connection.wait_closed()
+
+    app.script(script)
+    client.send(get("/garbled"))
+    head = client.read_head()
+    seen.set()
+    with pytest.raises(IncompleteError):
+        client.read_body(head)
+    assert shared_sidecar.wait_for_line(target="/garbled")["reason"] in ("app_invalid", "app_truncated")
+
+
+@pytest.mark.parametrize(
+    "surplus",
+    [b"surplus", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"],
+    ids=["garbage", "response"],
+)
+def test_bytes_after_a_response_are_nobodys(client: TlsClient, app: ScriptedApp, surplus: bytes) -> None:
+    """What an app sends beyond its response is dropped with the connection, and answers no other request."""
+
+    def script(connection: AppConnection) -> None:
+        while connection.read_request():
+            connection.send(response(b"right") + surplus)
+
+    app.script(script)
+    for _ in range(3):
+        assert client.get().body == b"right"
+    assert len(app.connections) == 3

@@ -1,0 +1,225 @@
+"""The sidecar's own variables: defaults, what they take, and what is refused together."""
+
+import re
+import subprocess
+import sys
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from tlsproxy.environment import BadSettings, Variable, read, variables
+from tlsproxy.settings import PRIVATE, Settings
+
+
+def settings(**given: str) -> Settings:
+    """Read the variables, named without their prefix."""
+    return read(Settings, {f"TLSPROXY_{name}": value for name, value in given.items()}).settings
+
+
+def complaint(**given: str) -> str:
+    """The message for variables that can't be used; it has to be about one of them."""
+    with pytest.raises(BadSettings) as caught:
+        settings(**given)
+    assert len(caught.value.problems) == 1
+    return str(caught.value.problems[0])
+
+
+def test_imports_are_lean() -> None:
+    """Settings are read before anything heavy is loaded."""
+    code = "import sys, tlsproxy.settings; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"aiohttp", "cryptography", "ssl", "asyncio", "prometheus_client"}.isdisjoint(loaded)
+
+
+def test_the_two_that_matter_come_first() -> None:
+    """The table begins with the certificate's name and the app's port."""
+    assert [variable.name for variable in variables(Settings)][:2] == [
+        "TLSPROXY_CERT_NAME",
+        "TLSPROXY_APP_PORT",
+    ]
+
+
+@pytest.mark.parametrize("variable", variables(Settings), ids=lambda variable: variable.name)
+def test_every_variable_is_sound(variable: Variable) -> None:
+    """A default reads back from how it is written, and the example is accepted and is not the default."""
+    if written := variable.kind.spell(variable.default):
+        assert variable.kind.parse(written) == variable.default
+    reading = read(Settings, {variable.name: variable.about.example})
+    value = getattr(reading.settings, variable.field)
+    assert value != variable.default
+    assert reading.warnings == ()
+    again = variable.kind.spell(value)
+    assert getattr(read(Settings, {variable.name: again}).settings, variable.field) == value
+    if variable.kind.pattern:
+        assert re.fullmatch(variable.kind.pattern, variable.about.example)
+
+
+# The certificate and the app.
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("shop,blog", "only one certificate"),
+        ("*", "only one certificate"),
+        ("../etc", "can't lead out of it"),
+        ("a/b", "can't lead out of it"),
+        ("..data", "can't lead out of it"),
+        (".", "can't lead out of it"),
+    ],
+)
+def test_cert_name(name: str, reason: str) -> None:
+    """The certificate's name is one name, and can't lead out of the directory."""
+    assert reason in complaint(CERT_NAME=name)
+    assert settings(CERT_NAME="shop.example.org").cert_name == "shop.example.org"
+
+
+@pytest.mark.parametrize(
+    ("host", "read_as"),
+    [
+        ("localhost", "localhost"),
+        ("app1", "app1"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("::1", "::1"),
+        ("[fd00::7]", "fd00::7"),
+        ("my_app.svc.cluster.local", "my_app.svc.cluster.local"),
+    ],
+)
+def test_hosts(host: str, read_as: str) -> None:
+    """A host is a name or an address; brackets of an IPv6 address are taken off."""
+    assert settings(APP_HOST=host).app_host == read_as
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("http://app", "a host alone"),
+        ("app:8080", "a host alone, without a port"),
+        ("[::1]:8080", "a host alone, without a port"),
+        ("10.0.0.0/8", "a host alone"),
+        ("10.0.0.256", "not an IPv4 address"),
+        ("two words", "must be an address or a host name"),
+        ("*", "must be an address or a host name"),
+        ("[]", "must be an address or a host name"),
+    ],
+)
+def test_bad_hosts(host: str, reason: str) -> None:
+    """A URL, a host with a port and the like are refused with the reason."""
+    assert reason in complaint(APP_HOST=host)
+
+
+def test_paths() -> None:
+    """Paths are paths, and absent ones None."""
+    assert settings(APP_SOCKET="/run/app.sock").app_socket == Path("/run/app.sock")
+    assert settings().app_socket is None
+    assert settings().self_signed_ca is None
+
+
+# Ports that meet.
+
+
+@pytest.mark.parametrize(
+    ("given", "blamed", "other"),
+    [
+        ({"LISTEN_PORT": "8444"}, "ADMIN_PORT", "LISTEN_PORT"),
+        ({"REDIRECT_PORT": "8443"}, "REDIRECT_PORT", "LISTEN_PORT"),
+        ({"REDIRECT_PORT": "8444", "ADMIN_HOST": "127.0.0.1"}, "REDIRECT_PORT", "ADMIN_PORT"),
+        (
+            {"ADMIN_PORT": "8443", "LISTEN_HOST": "10.0.0.5", "ADMIN_HOST": "::"},
+            "ADMIN_PORT",
+            "LISTEN_PORT",
+        ),
+        ({"LISTEN_PORT": "8080"}, "LISTEN_PORT", "APP_PORT"),
+        ({"APP_PORT": "8443", "APP_HOST": "localhost"}, "LISTEN_PORT", "APP_PORT"),
+        ({"APP_PORT": "8444", "APP_HOST": "::1"}, "ADMIN_PORT", "APP_PORT"),
+        ({"REDIRECT_PORT": "8080"}, "REDIRECT_PORT", "APP_PORT"),
+        ({"APP_PORT": "8443", "LISTEN_HOST": "127.0.0.1"}, "LISTEN_PORT", "APP_PORT"),
+    ],
+)
+def test_ports_that_meet(given: dict[str, str], blamed: str, other: str) -> None:
+    """Two listeners on one port are refused, and a listener in the place of the app; both names are given."""
+    message = complaint(**given)
+    assert message.startswith(f"TLSPROXY_{blamed}=")
+    assert f"TLSPROXY_{other} is the same port" in message
+    assert ("(the default)" in message) == (blamed not in given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"LISTEN_PORT": "8444", "ADMIN_PORT": "0"},
+        {"ADMIN_PORT": "8443", "LISTEN_HOST": "10.0.0.5", "ADMIN_HOST": "127.0.0.1"},
+        {"APP_PORT": "8443", "APP_HOST": "10.0.0.7"},
+        {"APP_PORT": "8443", "APP_SOCKET": "/run/app.sock"},
+        {"APP_PORT": "8443", "LISTEN_HOST": "10.0.0.5"},
+    ],
+)
+def test_ports_that_do_not_meet(given: dict[str, str]) -> None:
+    """The same port on another address, or one that nobody listens on, is no conflict."""
+    settings(**given)
+
+
+# The rest, where it is more than a kind.
+
+
+def test_trusted_proxies() -> None:
+    """Ranges and single addresses, and `private` for the private and loopback ranges."""
+    networks = settings(TRUSTED_PROXIES="Private, 203.0.113.7,2001:db8::/32, 10.1.2.3/8").trusted_proxies
+    assert networks == (
+        *PRIVATE,
+        ip_network("203.0.113.7/32"),
+        ip_network("2001:db8::/32"),
+        ip_network("10.0.0.0/8"),
+    )
+    assert settings().trusted_proxies == ()
+    assert "'example.org' is neither" in complaint(TRUSTED_PROXIES="private,example.org")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("off", None), ("false", None), ("365d", 31536000), ("0", 0), ("1.5s", 1)]
+)
+def test_hsts(text: str, seconds: int | None) -> None:
+    """Off, or whole seconds; 0 is a max-age, which makes browsers forget."""
+    assert settings(HSTS=text).hsts == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "check"), [("TCP", "tcp"), ("off", "off"), ("false", "off"), ("/Healthz?a=B", "/Healthz?a=B")]
+)
+def test_app_check(text: str, check: str) -> None:
+    """A word, or a path as it came."""
+    assert settings(APP_CHECK=text).app_check == check
+
+
+@pytest.mark.parametrize("text", ["healthz", "http://app/", "/two words", "/ä", "/a\r\nX: y", "on"])
+def test_bad_app_check(text: str) -> None:
+    """What could not be a request target is refused."""
+    assert "must be tcp, off or a path that starts with /" in complaint(APP_CHECK=text)
+
+
+@pytest.mark.parametrize(("text", "log"), [("true", "on"), ("0", "off"), ("Errors", "errors")])
+def test_access_log(text: str, log: str) -> None:
+    """What YAML makes of on and off is understood."""
+    assert settings(ACCESS_LOG=text).access_log == log
+
+
+ZERO_ALLOWED = {"CERT_WAIT", "APP_WAIT", "DRAIN_DELAY", "DRAIN_TIMEOUT", "HSTS"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [variable.field.upper() for variable in variables(Settings) if variable.kind.name == "duration"],
+)
+def test_zero(name: str) -> None:
+    """A duration of 0 is taken only where the contract says what it means."""
+    if name in ZERO_ALLOWED:
+        assert getattr(settings(**{name: "0"}), name.lower()) == 0
+    else:
+        assert ", above 0" in complaint(**{name: "0"})
+
+
+def test_max_head() -> None:
+    """A head needs room."""
+    assert "at least 1k" in complaint(MAX_HEAD="1023")
+    assert settings(MAX_HEAD="1k").max_head == 1024

@@ -1,0 +1,343 @@
+"""tlsproxy/tls/store.py."""
+
+import json
+import logging
+import ssl
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.tls.material import (
+    DAY,
+    NOT_FOR_SIGNING,
+    NOW,
+    Request,
+    handshake,
+    key,
+    key_pem,
+    pem,
+    put,
+    serial,
+    trusting,
+)
+from tlsproxy.measures import Measure
+from tlsproxy.tls.files import find
+from tlsproxy.tls.store import Store
+
+HOUR = timedelta(hours=1)
+LOGGER = "tlsproxy.certificates"
+
+
+class Clock:
+    """A time that tests move."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def _logging(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+
+
+def store(directory: Path, clock: Clock | None = None) -> Store:
+    return Store("tls", partial(find, directory, "tls"), "intermediate", ("http/1.1",), clock or Clock())
+
+
+def presented(context: ssl.SSLContext) -> bytes | None:
+    client, _ = handshake(context)
+    return client.getpeercert(binary_form=True)
+
+
+def measured(held: Store) -> dict[str, Measure]:
+    return {measure.name.removeprefix("tlsproxy_certificate_"): measure for measure in held.measures()}
+
+
+def test_the_first_load_serves_and_says_what(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After the first load a client connects, and one line has serial, names, expiry and file."""
+    issued = Request().issue()
+    put(tmp_path, issued.pair)
+    held = store(tmp_path)
+    assert held.load().kind == "loaded"
+    handshake(held.context, trusting(issued.certificate))
+    expiry = f"{issued.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+    (line,) = caplog.messages
+    assert line == (
+        f"certificate tls: serial {serial(issued.pair)}, for localhost, ECDSA P-256, valid until {expiry}, "
+        f"from {tmp_path / 'tls.crt'}"
+    )
+
+
+def test_nothing_is_served_before_the_first_load(tmp_path: Path) -> None:
+    """The context of a store that has loaded nothing is asked for in vain."""
+    with pytest.raises(LookupError, match="no certificate 'tls'"):
+        _ = store(tmp_path).context
+
+
+def test_a_rotation_is_one_line_and_touches_no_context(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """New material makes a new context; the old one goes on as it was, and the log has both serials."""
+    old, new = Request().issue(), Request().issue()
+    put(tmp_path, old.pair)
+    held = store(tmp_path)
+    held.load()
+    before = held.context
+    put(tmp_path, new.pair)
+    caplog.clear()
+    assert held.load().kind == "loaded"
+    assert presented(held.context) != presented(before)
+    (line,) = caplog.messages
+    assert f"serial {serial(old.pair)} -> {serial(new.pair)}" in line
+    assert held.generation is not None
+    assert held.generation.number == 2
+
+
+def test_tickets_of_an_older_generation_do_not_resume(tmp_path: Path) -> None:
+    """A session resumes within its generation and starts anew in the next."""
+    put(tmp_path, Request().issue().pair)
+    held = store(tmp_path)
+    held.load()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    session = handshake(held.context, client)[0].session
+    assert resumed(held.context, client, session)
+    put(tmp_path, Request().issue().pair)
+    held.load()
+    assert not resumed(held.context, client, session)
+
+
+def resumed(server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLSession | None) -> bool:
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    one = client.wrap_bio(down, up, session=session)
+    other = server.wrap_bio(up, down, server_side=True)
+    for side in (one, other, one, other):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    return bool(one.session_reused)
+
+
+def test_unchanged_bytes_do_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The same bytes, written again, leave the generation, the counts and the log alone."""
+    pair = Request().issue().pair
+    put(tmp_path, pair)
+    held = store(tmp_path)
+    held.load()
+    generation = held.generation
+    put(tmp_path, pair)
+    caplog.clear()
+    result = held.load()
+    assert result.kind == "unchanged"
+    assert serial(pair) in result.message
+    assert held.generation is generation
+    assert held.reloads == {"loaded": 1}
+    assert caplog.messages == []
+
+
+def test_a_broken_pair_keeps_the_last_good_one_and_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key of another pair changes nothing, is logged once however often it is seen, and is counted."""
+    good, other = Request().issue(), Request().issue()
+    put(tmp_path, good.pair)
+    clock = Clock()
+    held = store(tmp_path, clock)
+    held.load()
+    caplog.clear()
+    put(tmp_path, (good.pair[0], other.pair[1]))
+    for _ in range(3):
+        clock.now += HOUR
+        assert held.load().kind == "failed"
+    handshake(held.context, trusting(good.certificate))
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "does not match" in record.getMessage()
+    assert record.getMessage().endswith(f"; serial {serial(good.pair)} is served")
+    assert held.error is not None
+    assert held.error.at == NOW + HOUR
+    assert measured(held)["drift"].samples == {("tls",): 1}
+    assert measured(held)["reloads_total"].samples == {("tls", "loaded"): 1, ("tls", "failed"): 3}
+
+
+def test_another_fault_is_logged_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A broken pair that is broken differently is worth a line of its own."""
+    put(tmp_path, (b"", b""))
+    held = store(tmp_path)
+    held.load()
+    put(tmp_path, (b"garbage", b""))
+    held.load()
+    assert ["empty" in line for line in caplog.messages] == [True, False]
+    assert caplog.messages[1].endswith("; nothing is served")
+
+
+def test_the_old_files_put_back_end_the_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After a broken pair the served one in place again clears the error, with a line."""
+    pair = Request().issue().pair
+    put(tmp_path, pair)
+    held = store(tmp_path)
+    held.load()
+    put(tmp_path, (b"garbage", b""))
+    held.load()
+    put(tmp_path, pair)
+    caplog.clear()
+    assert held.load().kind == "unchanged"
+    assert held.error is None
+    assert measured(held)["drift"].samples == {("tls",): 0}
+    assert caplog.messages == [f"certificate tls: serial {serial(pair)} is in place again"]
+
+
+def test_a_good_pair_after_a_broken_one_is_served(tmp_path: Path) -> None:
+    """The reload after the repair serves the new pair and clears the error."""
+    put(tmp_path, (b"garbage", b""))
+    held = store(tmp_path)
+    assert held.load().kind == "failed"
+    issued = Request().issue()
+    put(tmp_path, issued.pair)
+    assert held.load().kind == "loaded"
+    assert held.error is None
+    handshake(held.context, trusting(issued.certificate))
+
+
+def test_absent_files_keep_the_last_good_one(tmp_path: Path) -> None:
+    """A mount that vanishes takes nothing from the clients."""
+    put(tmp_path, Request().issue().pair)
+    held = store(tmp_path)
+    held.load()
+    (tmp_path / "tls.crt").unlink()
+    (tmp_path / "tls.key").unlink()
+    result = held.load()
+    assert result.kind == "failed"
+    assert "tried" in result.message
+    assert presented(held.context)
+
+
+def test_a_provisional_failure_leaves_no_trace(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A failure of a provisional load is returned, not logged, counted or remembered."""
+    put(tmp_path, (b"garbage", b""))
+    held = store(tmp_path)
+    result = held.load(provisional=True)
+    assert result.kind == "failed"
+    assert "garbage" not in result.message
+    assert (held.error, held.last, held.reloads, caplog.messages) == (None, None, {}, [])
+
+
+def test_a_failed_rehearsal_publishes_nothing(tmp_path: Path) -> None:
+    """Material that passes every check and that no client can use is not served."""
+    good, unusable = Request().issue(), Request(extensions=((NOT_FOR_SIGNING, True),)).issue()
+    put(tmp_path, good.pair)
+    held = store(tmp_path)
+    held.load()
+    put(tmp_path, unusable.pair)
+    result = held.load()
+    assert result.kind == "failed"
+    assert "no client could connect" in result.message
+    handshake(held.context, trusting(good.certificate))
+
+
+def test_a_key_that_signs_wrongly_is_not_served(tmp_path: Path) -> None:
+    """An RSA key with the certificate's modulus and damaged insides is found out before it is published."""
+    private = key("rsa-2048")
+    assert isinstance(private, rsa.RSAPrivateKey)
+    good = private.private_numbers()
+    bad = rsa.RSAPrivateNumbers(
+        good.p, good.q, good.d + 2, good.dmp1 + 2, good.dmq1 + 2, good.iqmp, good.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    put(tmp_path, (pem(Request(key=private).issue().certificate), key_pem(bad)))
+    held = store(tmp_path)
+    assert held.load().kind == "failed"
+    assert held.generation is None
+
+
+def test_an_expired_certificate_is_served_where_there_is_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the first load a certificate outside its dates is served, with a warning."""
+    put(tmp_path, Request(not_before=NOW - 2 * DAY, not_after=NOW - DAY).issue().pair)
+    held = store(tmp_path)
+    assert held.load().kind == "loaded"
+    assert presented(held.context)
+    assert [record.levelno for record in caplog.records] == [logging.INFO, logging.WARNING]
+    assert "has expired" in caplog.messages[1]
+
+
+@pytest.mark.parametrize(
+    ("request_", "dates"),
+    [
+        (Request(not_before=NOW - 2 * DAY, not_after=NOW - DAY), "expired"),
+        (Request(not_before=NOW + HOUR), "not yet valid"),
+    ],
+)
+def test_a_valid_certificate_does_not_give_way_to_an_invalid_one(tmp_path: Path, request_: Request, dates: str) -> None:
+    """While the served one is valid, a new one outside its dates is a failure that names both facts."""
+    good = Request().issue()
+    put(tmp_path, good.pair)
+    held = store(tmp_path)
+    held.load()
+    put(tmp_path, request_.issue().pair)
+    result = held.load()
+    assert result.kind == "failed"
+    assert f"holds a certificate that is {dates}" in result.message
+    assert "the one that is served is valid" in result.message
+    handshake(held.context, trusting(good.certificate))
+
+
+def test_a_certificate_of_tomorrow_is_taken_when_it_has_become_valid(tmp_path: Path) -> None:
+    """What was refused for its dates is served once they have come."""
+    put(tmp_path, Request().issue().pair)
+    clock = Clock()
+    held = store(tmp_path, clock)
+    held.load()
+    coming = Request(not_before=NOW + HOUR).issue()
+    put(tmp_path, coming.pair)
+    assert held.load().kind == "failed"
+    clock.now += 2 * HOUR
+    assert held.load().kind == "loaded"
+
+
+def test_an_expired_one_gives_way_to_anything(tmp_path: Path) -> None:
+    """Between two certificates outside their dates the newer mount wins."""
+    put(tmp_path, Request(not_before=NOW - 2 * DAY, not_after=NOW - DAY).issue().pair)
+    held = store(tmp_path)
+    held.load()
+    put(tmp_path, Request(not_before=NOW - 2 * DAY, not_after=NOW - HOUR).issue().pair)
+    assert held.load().kind == "loaded"
+
+
+def test_measures_follow_the_contract(tmp_path: Path) -> None:
+    """Expiry and last reload are those of the served certificate, and absent before there is one."""
+    issued = Request().issue()
+    held = store(tmp_path)
+    assert measured(held)["expiry_timestamp_seconds"].samples == {}
+    assert measured(held)["last_reload_timestamp_seconds"].samples == {}
+    put(tmp_path, issued.pair)
+    held.load()
+    expiry = issued.certificate.not_valid_after_utc.timestamp()
+    assert measured(held)["expiry_timestamp_seconds"].samples == {("tls",): expiry}
+    assert measured(held)["last_reload_timestamp_seconds"].samples == {("tls",): NOW.timestamp()}
+
+
+def test_status_is_json_and_holds_no_secret(tmp_path: Path) -> None:
+    """The status tells what is served, the last reload and the error, without the key."""
+    pair = Request().issue().pair
+    held = store(tmp_path)
+    assert held.status() == {"name": "tls", "last_reload": None, "error": None}
+    put(tmp_path, pair)
+    held.load()
+    put(tmp_path, (pair[0], b"garbage"))
+    held.load()
+    status = held.status()
+    shown = json.dumps(status) + repr(held)
+    assert status["serial"] == serial(pair)
+    assert status["names"] == ["localhost"]
+    assert status["files"] == [str(tmp_path / "tls.crt"), str(tmp_path / "tls.key")]
+    assert isinstance(status["error"], dict)
+    assert status["error"]["result"] == "failed"
+    assert "PRIVATE" not in shown
+    assert pair[1].splitlines()[1].decode() not in shown

@@ -1,0 +1,256 @@
+"""tlsproxy/tls/watch.py: the real watch on real directories."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from tests.tls.material import Request, put, serial, until
+from tlsproxy.tls import files
+from tlsproxy.tls.store import Store
+from tlsproxy.tls.watch import Watch
+
+NEVER = 3600.0
+NOTICED = 2.0
+LOGGER = "tlsproxy.certificates"
+Pair = tuple[bytes, bytes]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[None, None, None]], None]:
+    """Runs a coroutine on each of the two loops."""
+
+    def runner(main: Coroutine[None, None, None]) -> None:
+        with asyncio.Runner(loop_factory=request.param) as loop:
+            loop.run(main)
+
+    return runner
+
+
+Run = Callable[[Coroutine[None, None, None]], None]
+
+
+def served(store: Store) -> str:
+    assert store.generation is not None
+    return store.generation.certificate.serial
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    directory: Path, resync: float = NEVER, watched: Callable[[], frozenset[Path]] | None = None
+) -> AsyncIterator[tuple[Store, Watch]]:
+    """A store under watch; leaving takes a fraction of a second or fails."""
+    store = Store("tls", partial(files.find, directory, "tls"), "intermediate")
+    store.load()
+    watch = Watch(store, watched or partial(files.directories, directory, "tls"), resync)
+    task = asyncio.create_task(watch.run())
+    try:
+        yield store, watch
+    finally:
+        start = time.monotonic()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - start < 0.5
+
+
+def secret(directory: Path, version: str, pair: Pair) -> None:
+    """Mount or change a Secret as kubelet does: a new directory, and `..data` renamed onto it."""
+    data = directory / f"..{version}"
+    put(data, pair)
+    draft = directory / "..data_tmp"
+    draft.symlink_to(data.name)
+    draft.rename(directory / "..data")
+    for name in ("tls.crt", "tls.key"):
+        if not (directory / name).is_symlink():
+            (directory / name).symlink_to(f"..data/{name}")
+
+
+def test_a_secrets_swap_is_noticed_each_time(tmp_path: Path, run: Run) -> None:
+    """kubelet's swap of `..data` is served within two seconds, again and again, without a resync."""
+
+    async def main() -> None:
+        directory = tmp_path / "tls"
+        directory.mkdir()
+        secret(directory, "0", Request().issue().pair)
+        async with watching(tmp_path) as (store, _):
+            for version in ("1", "2", "3"):
+                pair = Request().issue().pair
+                secret(directory, version, pair)
+                await until(lambda: served(store) == serial(pair), NOTICED)  # noqa: B023  # awaited at once
+        assert store.reloads == {"loaded": 4}
+
+    run(main())
+
+
+def test_a_plain_overwrite_is_noticed(tmp_path: Path, run: Run) -> None:
+    """Files overwritten in place, one after the other, are served without an error between them."""
+
+    async def main() -> None:
+        put(tmp_path, Request().issue().pair)
+        async with watching(tmp_path) as (store, _):
+            pair = Request().issue().pair
+            (tmp_path / "tls.crt").write_bytes(pair[0])
+            await asyncio.sleep(0.3)
+            (tmp_path / "tls.key").write_bytes(pair[1])
+            await until(lambda: served(store) == serial(pair), NOTICED)
+            assert store.reloads == {"loaded": 2}
+            assert store.error is None
+
+    run(main())
+
+
+def test_certbots_links_are_noticed(tmp_path: Path, run: Run) -> None:
+    """A link in live/ that is pointed to another file of archive/ is served."""
+
+    async def main() -> None:
+        live, archive = tmp_path / "live" / "tls", tmp_path / "archive" / "tls"
+        live.mkdir(parents=True)
+        archive.mkdir(parents=True)
+        renew(live, archive, 1, Request().issue().pair)
+        async with watching(live.parent) as (store, _):
+            pair = Request().issue().pair
+            renew(live, archive, 2, pair)
+            await until(lambda: served(store) == serial(pair), NOTICED)
+
+    run(main())
+
+
+def renew(live: Path, archive: Path, number: int, pair: Pair) -> None:
+    for name, content in zip(("fullchain", "privkey"), pair, strict=True):
+        (archive / f"{name}{number}.pem").write_bytes(content)
+        (live / f"{name}.pem").unlink(missing_ok=True)
+        (live / f"{name}.pem").symlink_to(f"../../archive/tls/{name}{number}.pem")
+
+
+def test_a_replaced_directory_is_watched_again(tmp_path: Path, run: Run) -> None:
+    """A directory that is moved away and made anew is watched like the first one."""
+
+    async def main() -> None:
+        directory = tmp_path / "tls"
+        put(directory, Request().issue().pair)
+        async with watching(tmp_path) as (store, _):
+            for version in ("1", "2"):
+                directory.rename(tmp_path / f"old{version}")
+                pair = Request().issue().pair
+                put(directory, pair)
+                await until(lambda: served(store) == serial(pair), NOTICED)  # noqa: B023  # awaited at once
+            pair = Request().issue().pair
+            put(directory, pair)
+            await until(lambda: served(store) == serial(pair), NOTICED)
+
+    run(main())
+
+
+def test_a_late_mount_is_noticed(tmp_path: Path, run: Run) -> None:
+    """Where CERT_DIR itself does not exist at the start, its coming is an event too."""
+
+    async def main() -> None:
+        async with watching(tmp_path / "certs") as (store, _):
+            assert store.generation is None
+            put(tmp_path / "certs" / "tls", Request().issue().pair)
+            await until(lambda: store.generation is not None, NOTICED + 2)
+
+    run(main())
+
+
+def test_what_stays_broken_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A broken pair is reported after two seconds, not before, once; the last good one stays."""
+
+    async def main() -> None:
+        pair = Request().issue().pair
+        put(tmp_path, pair)
+        async with watching(tmp_path, resync=0.2) as (store, _):
+            (tmp_path / "tls.key").write_bytes(b"garbage")
+            assert await until(lambda: store.error is not None) > 1.9
+            await until(lambda: store.reloads["failed"] == 2)
+            assert served(store) == serial(pair)
+
+    with caplog.at_level(logging.ERROR, LOGGER):
+        asyncio.run(main())
+    assert len(caplog.records) == 1
+
+
+def test_the_resync_needs_no_event(tmp_path: Path, run: Run) -> None:
+    """Where the directory that changes is not watched, the resync finds the change."""
+
+    async def main() -> None:
+        put(tmp_path / "certs", Request().issue().pair)
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        async with watching(tmp_path / "certs", 0.2, lambda: frozenset({elsewhere})) as (store, _):
+            pair = Request().issue().pair
+            put(tmp_path / "certs", pair)
+            await until(lambda: served(store) == serial(pair), NOTICED)
+
+    run(main())
+
+
+def test_without_a_watch_the_resync_carries_on(tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A watch that cannot be had is warned about once, with the variable that governs what remains."""
+
+    def denied() -> frozenset[Path]:
+        raise OSError(28, "No space left on device")
+
+    async def main() -> None:
+        put(tmp_path, Request().issue().pair)
+        async with watching(tmp_path, 0.1, denied) as (store, _):
+            for _ in range(2):
+                pair = Request().issue().pair
+                put(tmp_path, pair)
+                await until(lambda: served(store) == serial(pair), NOTICED)  # noqa: B023  # awaited at once
+
+    with caplog.at_level(logging.WARNING, LOGGER):
+        run(main())
+    (line,) = caplog.messages
+    assert "cannot be watched ([Errno 28] No space left on device)" in line
+    assert "every 0.1 s (TLSPROXY_CERT_RESYNC_PERIOD)" in line
+
+
+def test_asked_to_look_it_looks_and_answers(tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """SIGHUP's call is answered in the log though nothing has changed, and finds what no event told."""
+
+    async def main() -> None:
+        put(tmp_path / "certs", Request().issue().pair)
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        async with watching(tmp_path / "certs", NEVER, lambda: frozenset({elsewhere})) as (store, watch):
+            watch.look()
+            await until(lambda: any("unchanged" in line for line in caplog.messages), NOTICED)
+            pair = Request().issue().pair
+            put(tmp_path / "certs", pair)
+            watch.look()
+            await until(lambda: served(store) == serial(pair), NOTICED)
+
+    with caplog.at_level(logging.INFO, LOGGER):
+        run(main())
+
+
+def test_an_idle_watch_costs_next_to_nothing(tmp_path: Path) -> None:
+    """Reading the files wakes nobody, and waiting takes less than a hundredth of a CPU."""
+
+    async def main() -> None:
+        put(tmp_path, Request().issue().pair)
+        async with watching(tmp_path) as (store, _):
+            looks = 0
+            source = store._source
+
+            def counted() -> files.Material:
+                nonlocal looks
+                looks += 1
+                return source()
+
+            store._source = counted
+            await until(lambda: looks == 1)
+            before = time.process_time()
+            await asyncio.sleep(1)
+            assert time.process_time() - before < 0.01
+            assert looks == 1
+
+    asyncio.run(main())

@@ -1,0 +1,144 @@
+"""The verbs of the command line; each one imports what it needs, so that help is instant."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlsproxy import __version__
+from tlsproxy.exits import Exit
+
+if TYPE_CHECKING:
+    from tlsproxy.environment import Reading
+    from tlsproxy.settings import Settings
+
+_EPILOG = """\
+Everything is set by variables; the two that matter are TLSPROXY_CERT_NAME, the certificate's name in
+/certs, and TLSPROXY_APP_PORT, the app's port on localhost. `tlsproxy config` shows them all.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    verb: Callable[[argparse.Namespace], int] = options.verb
+    try:
+        return verb(options)
+    except KeyboardInterrupt:
+        return Exit.STOPPED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`tlsproxy config | head`).
+        sys.stderr.close()
+        return Exit.STOPPED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tlsproxy",
+        description="HTTPS in front of a legacy app, from two variables.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"tlsproxy {__version__}")
+    parser.set_defaults(verb=_run)
+    verbs = parser.add_subparsers(title="verbs", metavar="")
+
+    verbs.add_parser("run", help="serve (also without a verb)").set_defaults(verb=_run)
+    verbs.add_parser("check", help="say what run would do, and exit").set_defaults(verb=_check)
+    verbs.add_parser("health", help="ask /readyz: 0 when ready, else 1").set_defaults(verb=_health)
+
+    config = verbs.add_parser("config", help="the effective settings and where each comes from")
+    form = config.add_mutually_exclusive_group()
+    form.add_argument("--schema", action="store_true", help="JSON Schema of the variables")
+    form.add_argument("--docs", action="store_true", help="the table of variables, in Markdown")
+    config.set_defaults(verb=_config)
+
+    demo = verbs.add_parser("demo", help="a legacy app, a certificate, the sidecar, and a request through it")
+    demo.add_argument("--port", type=int, default=0, help="HTTPS port; 0 (the default) takes a free one")
+    demo.set_defaults(verb=_demo)
+
+    dev_cert = verbs.add_parser("dev-cert", help="write a development CA and certificate")
+    dev_cert.add_argument("directory", type=Path, metavar="DIR", help="where to; made when it is missing")
+    dev_cert.add_argument("names", nargs="*", metavar="NAME", help="names besides localhost, 127.0.0.1 and ::1")
+    dev_cert.add_argument("--force", action="store_true", help="replace a pair that is there")
+    dev_cert.set_defaults(verb=_dev_cert)
+    return parser
+
+
+def _read_settings() -> "Reading[Settings] | None":
+    """The settings, with logging set up as they say; None when they are bad, which has been said."""
+    import logging
+
+    from tlsproxy.diagnostics import configure, escape
+    from tlsproxy.environment import BadSettings, read
+    from tlsproxy.settings import Settings
+
+    try:
+        reading = read(Settings)
+    except BadSettings as error:
+        for line in (str(error), *error.warnings):
+            print("\n".join(map(escape, line.splitlines())), file=sys.stderr)
+        return None
+    configure(reading.settings.log_format, reading.settings.log_level)
+    for warning in reading.warnings:
+        logging.getLogger("tlsproxy.settings").warning("%s", warning)
+    return reading
+
+
+def _run(_: argparse.Namespace) -> int:
+    from tlsproxy.sidecar import run
+
+    reading = _read_settings()
+    return Exit.SETTINGS if reading is None else run(reading.settings)
+
+
+def _check(_: argparse.Namespace) -> int:
+    from tlsproxy.check import check
+
+    reading = _read_settings()
+    return Exit.SETTINGS if reading is None else check(reading.settings)
+
+
+def _health(_: argparse.Namespace) -> int:
+    from tlsproxy.health import ask_ready
+
+    reading = _read_settings()
+    return Exit.SETTINGS if reading is None else ask_ready(reading.settings.admin_host, reading.settings.admin_port)
+
+
+def _config(options: argparse.Namespace) -> int:
+    from tlsproxy import contract
+
+    if options.schema:
+        import json
+
+        print(json.dumps(contract.schema(), indent=2))
+        return Exit.STOPPED
+    if options.docs:
+        print(contract.table())
+        return Exit.STOPPED
+    reading = _read_settings()
+    if reading is None:
+        return Exit.SETTINGS
+    print(contract.effective(reading))
+    return Exit.STOPPED
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from tlsproxy.demo import demo
+
+    return demo(options.port)
+
+
+def _dev_cert(options: argparse.Namespace) -> int:
+    from tlsproxy.tls.development import write
+    from tlsproxy.tls.files import MaterialError
+
+    try:
+        written = write(options.directory, tuple(options.names), force=options.force)
+    except (MaterialError, OSError) as error:
+        print(f"tlsproxy dev-cert: {error}", file=sys.stderr)
+        return Exit.FAILED
+    for path in written:
+        print(path)
+    return Exit.STOPPED

@@ -1,0 +1,248 @@
+"""The surface that users depend on, as documents: made from the declarations, never written beside them.
+
+What a room declares is taken from there, imported when called; what none declares stands in the tables here.
+For `tlsproxy config` and the tests; nothing of it runs while requests are served.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from tlsproxy.environment import Environment, Reading, Variable, variables
+from tlsproxy.exits import Exit
+from tlsproxy.measures import Measure
+from tlsproxy.settings import Settings
+
+S = TypeVar("S", bound=Environment)
+T = TypeVar("T")
+
+EXIT_STATUSES: Mapping[Exit, str] = {
+    Exit.STOPPED: "stopped as asked",
+    Exit.FAILED: "anything that has no status of its own",
+    Exit.SETTINGS: "bad settings; the message lists every bad variable",
+    Exit.CERTIFICATE: "no usable certificate within CERT_WAIT",
+    Exit.PORT: "a listening port could not be had",
+}
+ENDPOINTS: Mapping[str, str] = {
+    "/livez": "whether the process is alive",
+    "/startupz": "200 once it listens and has a certificate; does not wait for the app",
+    "/readyz": "200 while requests should be sent here, else 503; one line for each condition",
+    "/status": "JSON: version, uptime, effective settings, the certificate, the app",
+    "/metrics": "Prometheus' text format: the metrics below, and the process_* family",
+}
+METRICS: Mapping[str, str] = {
+    "tlsproxy_connections": "gauge{state}",
+    "tlsproxy_build_info": "gauge{version,python,openssl}",
+}
+"""Of rooms that declare no measures: type and labels by name."""
+REQUEST_LINE: Mapping[str, str] = {
+    "time": "when the request's head had come, RFC 3339 in UTC",
+    "client": "the client's address",
+    "method": "as it came",
+    "target": "as it came; without its query where LOG_QUERY is off",
+    "protocol": "the HTTP version",
+    "status": "of the answer; 499 where the client left before it",
+    "received": "bytes of the request's body",
+    "sent": "bytes of the response's body",
+    "duration": "seconds from the end of the head to the end of the answer",
+    "app_duration": "seconds of these since the app was given the request",
+    "tls": "the TLS version",
+    "cipher": "the cipher suite",
+    "sni": "the name that the client asked for",
+    "request_id": "as in X-Request-ID",
+    "user_agent": "as it came",
+    "referer": "as it came; without its query where LOG_QUERY is off",
+    "reason": "why the answer is the sidecar's and not the app's, or why it is not whole; one of those below",
+}
+SIGNALS: Mapping[str, str] = {
+    "SIGTERM": "drain, then exit status 0; a second one stops at once",
+    "SIGINT": "the same without DRAIN_DELAY",
+    "SIGHUP": "look at the certificate files at once",
+    "SIGUSR1": "write the stacks of all tasks to standard error",
+}
+COMMANDS: Mapping[str, str] = {
+    "tlsproxy run": "serve; the same as `tlsproxy` alone",
+    "tlsproxy check": "tell what `run` would do with these settings, certificates and app",
+    "tlsproxy config": "the effective settings and where each came from",
+    "tlsproxy config --schema": "the variables as JSON Schema",
+    "tlsproxy config --docs": "the variables as a Markdown table",
+    "tlsproxy demo": "a small legacy app, and the sidecar in front of it",
+    "tlsproxy health": "ask /readyz; for a HEALTHCHECK in images without curl",
+    "tlsproxy dev-cert DIR": "make a development CA and certificate",
+}
+
+
+# --- The variables ------------------------------------------------------------------------------------------
+
+
+def table() -> str:
+    """The variables as a Markdown table, for README and `tlsproxy config --docs`."""
+    rows = (
+        f"| `{variable.name}` | {_code(_default(variable))} | {variable.about.meaning} |"
+        for variable in variables(Settings)
+    )
+    return "\n".join(("| name | default | meaning |", "|---|---|---|", *rows))
+
+
+def schema(settings: type[Environment] = Settings) -> dict[str, object]:
+    """JSON Schema (2020-12) of the environment, in which every value is text; names not listed are allowed.
+
+    A variable's own type and unit are in `x-type` and `x-unit`; a secret is `writeOnly`, an old name
+    `deprecated`.
+    """
+    properties: dict[str, object] = {}
+    for variable in variables(settings):
+        properties[variable.name] = _property(variable)
+        for old in variable.aliases:
+            properties[old] = {
+                "type": "string",
+                "description": f"old name of {variable.name}",
+                "deprecated": True,
+            }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Environment variables {settings.PREFIX}*; an empty one counts as unset",
+        "type": "object",
+        "properties": properties,
+    }
+
+
+def _property(variable: Variable) -> dict[str, object]:
+    about, kind = variable.about, variable.kind
+    optional: dict[str, object] = {
+        "x-unit": kind.unit,
+        "enum": ["", *variable.choices] if variable.choices else None,
+        "pattern": f"^({kind.pattern})?$" if kind.pattern else None,
+        "writeOnly": variable.secret,
+    }
+    return {
+        "type": "string",
+        "description": about.meaning,
+        "default": _default(variable),
+        "examples": [about.example],
+        "x-type": kind.name,
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def effective(reading: Reading[S]) -> str:
+    """Every variable as one would write it for a shell, secrets masked, and where its value came from."""
+    lines = []
+    for variable in variables(type(reading.settings)):
+        value = variable.kind.spell(getattr(reading.settings, variable.field))
+        assignment = f"{variable.name}={shlex.quote(value) if value else ''}"
+        lines.append(f"{assignment:<40}  # {reading.sources[variable.name]}")
+    return "\n".join(lines)
+
+
+def shown(settings: Environment) -> dict[str, str]:
+    """Every variable and its value as one would write it, secrets masked."""
+    return {v.name: v.kind.spell(getattr(settings, v.field)) for v in variables(type(settings))}
+
+
+def _default(variable: Variable) -> str:
+    return variable.kind.spell(variable.default)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+# --- Everything that may not change ------------------------------------------------------------------------
+
+
+def surface() -> dict[str, object]:
+    """Every name, default and status that someone may rely on, as plain JSON values in a stable order."""
+    known = variables(Settings)
+    return {
+        "variables": {variable.name: _promise(variable) for variable in known},
+        "aliases": {old: variable.name for variable in known for old in variable.aliases},
+        "exit_statuses": {str(status.value): status.name.lower() for status in Exit},
+        "endpoints": list(ENDPOINTS),
+        "metrics": {name: signature for name, (signature, _) in sorted(_metrics().items())},
+        "request_line": list(REQUEST_LINE),
+        "reasons": sorted(_reasons()),
+        "signals": list(SIGNALS),
+        "commands": list(COMMANDS),
+    }
+
+
+def _promise(variable: Variable) -> dict[str, object]:
+    promise: dict[str, object] = {"type": variable.kind.name, "default": _default(variable)}
+    if variable.kind.unit:
+        promise["unit"] = variable.kind.unit
+    if variable.choices:
+        promise["choices"] = list(variable.choices)
+    return promise
+
+
+def lists() -> str:
+    """Exit statuses, endpoints, metrics, request lines, reasons, signals and commands as Markdown."""
+    sections = {
+        "Exit statuses": {str(status.value): text for status, text in EXIT_STATUSES.items()},
+        "Endpoints of the admin port": ENDPOINTS,
+        "Metrics": {
+            name + _labels(signature): f"{_type(signature)}. {text}".strip()
+            for name, (signature, text) in sorted(_metrics().items())
+        },
+        "Fields of a request line": REQUEST_LINE,
+        "Reasons": dict(sorted(_reasons().items())),
+        "Signals": SIGNALS,
+        "Commands": COMMANDS,
+    }
+    return "\n\n".join(_section(title, entries) for title, entries in sections.items())
+
+
+def _section(title: str, entries: Mapping[str, str]) -> str:
+    return "\n".join((f"### {title}", "", *(f"- `{name}`: {text}" for name, text in entries.items())))
+
+
+def _type(signature: str) -> str:
+    return signature.partition("{")[0]
+
+
+def _labels(signature: str) -> str:
+    return signature.removeprefix(_type(signature)).replace("{}", "")
+
+
+def _metrics() -> dict[str, tuple[str, str]]:
+    """Type with labels, and the sentence for the operator, by name."""
+    return {name: (signature, "") for name, signature in METRICS.items()} | {
+        measure.name: (f"{measure.kind}{{{','.join(measure.labels)}}}", measure.help) for measure in _measures()
+    }
+
+
+def _measures() -> Iterator[Measure]:
+    """What the rooms show at a scrape, before anything has happened."""
+    from tlsproxy.app_address import AppAddress  # noqa: PLC0415  -- the rooms are loaded for documents only
+    from tlsproxy.proxy.limits import Limits, Timeouts  # noqa: PLC0415
+    from tlsproxy.proxy.pool import Pool  # noqa: PLC0415
+    from tlsproxy.proxy.tally import Tally  # noqa: PLC0415
+    from tlsproxy.tls.connection import Acceptor  # noqa: PLC0415
+    from tlsproxy.tls.files import find  # noqa: PLC0415
+    from tlsproxy.tls.store import Store  # noqa: PLC0415
+
+    tally = Tally()
+    yield from tally.measures()
+    yield from Pool(AppAddress(), Limits(), Timeouts(), tally).measures()
+    store = Store("", lambda: find(Path(), ""), "intermediate")
+    yield from store.measures()
+    yield from Acceptor(lambda: store.context, handshake_timeout=1, close_timeout=1, plain_answer=b"").measures()
+
+
+def _reasons() -> dict[str, str]:
+    """What clients are told, and the status, by reason of the request line."""
+    from tlsproxy.proxy.refusals import Refusal  # noqa: PLC0415
+
+    told: dict[str, list[str]] = {}
+    for refusal in _below(Refusal):
+        if hasattr(refusal, "status"):
+            told.setdefault(refusal.reason, []).append(f"{refusal.text} ({refusal.status})")
+    return {reason: "; ".join(texts) for reason, texts in told.items()}
+
+
+def _below(top: type[T]) -> Iterator[type[T]]:
+    for below in top.__subclasses__():
+        yield below
+        yield from _below(below)

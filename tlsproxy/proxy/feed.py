@@ -1,0 +1,227 @@
+"""Requests from a client's bytes: aiohttp's request parser (llhttp), which alone decides what a request is.
+
+Input is cut where a message ends before the parser sees it, so that it never holds more than one message:
+
+- a head ends at the first CRLF CRLF, and a chunked body at one; bodies with a length are counted and not parsed;
+- a message that leaves the parser in a state of its own (chunked, Upgrade) is followed by a fresh parser (0.3 us).
+
+So a trailer never turns up among the next request's fields, nothing behind an upgrade vanishes, and a good request
+before garbage is answered.
+
+Used of aiohttp beyond its documented surface: `aiohttp.http.HttpRequestParser` as built in C, its keyword arguments,
+`feed_data` returning (messages, upgraded, tail), `aiohttp.streams.EMPTY_PAYLOAD`, and a payload's `read_nowait` and
+`is_eof`. tests/proxy/test_feed.py says what broke when one of these changes.
+"""
+
+import asyncio
+
+from aiohttp import http_parser
+from aiohttp.http import HttpRequestParser, RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from tlsproxy.proxy.limits import Limits
+from tlsproxy.proxy.refusals import BadRequest, BodyTooLarge, FieldsTooLarge, Refusal, TargetTooLong
+
+_END = b"\r\n\r\n"
+# nginx and Envoy allow about a thousand; the head's size bounds them anyway.
+_MAX_FIELDS = 1000
+# Where a payload would pause its protocol: above anything that one read brings.
+_PAYLOAD_LIMIT = 1024 * 1024
+
+
+def check_parser() -> None:
+    """Make sure that the parser in C is there.
+
+    Raises:
+        RuntimeError: aiohttp was built without it; its Python twin reads some requests otherwise.
+    """
+    if HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise RuntimeError("aiohttp lacks its parser in C: install a wheel of aiohttp for this platform")
+
+
+class _Unpaused:
+    """What a payload would pause when it fills: never, because it is emptied after each feed."""
+
+    _reading_paused = False
+
+    def pause_reading(self) -> None:
+        """Flow control is the transport's."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Flow control is the transport's."""
+
+
+_unpaused = _Unpaused()
+
+
+class Feed:
+    """Reads the requests of one connection, a head and then its body, again and again.
+
+    `head` until it gives a request, then `body` until it is done if `body_expected`; each returns what it has not used.
+    """
+
+    __slots__ = (
+        "_limits",
+        "_lined",
+        "_loop",
+        "_parser",
+        "_payload",
+        "_remaining",
+        "_seam",
+        "_taken",
+        "body_expected",
+    )
+
+    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self._limits = limits
+        self._loop = loop
+        self._parser = self._fresh()
+        self._payload: StreamReader | None = None
+        self._remaining = 0
+        """Bytes left of a body with a length."""
+        self._taken = 0
+        """Bytes of this head, or of this chunked body, so far."""
+        self._lined = False
+        """Whether the request line is whole."""
+        self._seam = b""
+        """The last three bytes of the read before, where an end may have begun."""
+        self.body_expected = False
+
+    def _fresh(self) -> HttpRequestParser:
+        return HttpRequestParser(
+            _unpaused,  # type: ignore[arg-type]  # typed as aiohttp's own protocol; only the two methods are used
+            self._loop,
+            _PAYLOAD_LIMIT,
+            max_line_size=self._limits.head,
+            max_field_size=self._limits.head,
+            max_headers=_MAX_FIELDS,
+            auto_decompress=False,
+        )
+
+    @property
+    def in_head(self) -> bool:
+        """Whether a head has begun and not ended."""
+        return self._taken > 0 and not self.body_expected
+
+    @property
+    def announced(self) -> int:
+        """Bytes of a body with a length that are still to come; 0 for one in chunks."""
+        return self._remaining
+
+    # ------------------------------------------------------------------ heads
+
+    def head(self, data: bytes) -> tuple[RawRequestMessage | None, bytes]:
+        """Read on in a head.
+
+        Returns:
+            The request when its head is whole, else None; and the bytes behind what was used.
+
+        Raises:
+            Refusal: it is none, or too large; the connection can't be read on.
+        """
+        piece, rest = self._cut(data)
+        self._taken += len(piece)
+        if self._taken > self._limits.head:
+            raise self._too_large(piece)
+        try:
+            messages, _, _ = self._parser.feed_data(piece)
+        except LineTooLong as error:
+            raise self._too_large(piece) from error
+        except BadHttpMessage as error:
+            if "Too many headers" in error.message:
+                raise FieldsTooLarge(f"more than {_MAX_FIELDS} fields") from error
+            raise BadRequest(_told(error)) from error
+        except HttpProcessingError as error:
+            raise BadRequest(_told(error)) from error
+        if not messages:
+            self._lined = self._lined or b"\n" in piece.lstrip(b"\r\n")
+            if not self._seam:
+                self._taken = 0
+            return None, rest
+        message, payload = messages[0]
+        self._taken = 0
+        self._lined = False
+        self._expect_body(message, payload)
+        return message, rest
+
+    def _expect_body(self, message: RawRequestMessage, payload: StreamReader) -> None:
+        if message.chunked:
+            self.body_expected = True
+            self._payload = payload
+        elif payload is not EMPTY_PAYLOAD and message.method != "CONNECT":
+            self.body_expected = True
+            self._remaining = int(message.headers["Content-Length"])
+        elif message.upgrade:
+            self._parser = self._fresh()
+
+    def _cut(self, data: bytes) -> tuple[bytes, bytes]:
+        """The data up to the first end of a message, which may have begun in the read before, and the rest."""
+        seam = self._seam
+        if seam:
+            at = (seam + data[:3]).find(_END)
+            end = at + 4 - len(seam) if at >= 0 else 0
+        else:
+            end = 0
+        if not end:
+            at = data.find(_END)
+            end = at + 4 if at >= 0 else 0
+        if end:
+            self._seam = b""
+            return (data, b"") if end == len(data) else (data[:end], data[end:])
+        self._seam = (seam + data)[-3:] if len(data) < 3 else data[-3:]
+        return data, b""
+
+    def _too_large(self, piece: bytes) -> Refusal:
+        detail = f"more than {self._limits.head} bytes"
+        lined = self._lined or b"\n" in piece[: self._limits.head].lstrip(b"\r\n")
+        return FieldsTooLarge(detail) if lined else TargetTooLong(detail)
+
+    # ------------------------------------------------------------------ bodies
+
+    def body(self, data: bytes) -> tuple[bytes, bytes]:
+        """Read on in a body; it has ended when `body_expected` turns false.
+
+        Returns:
+            A piece of the body, without its framing, perhaps empty; and the bytes behind what was used.
+
+        Raises:
+            Refusal: its chunks are none, or it is too large.
+        """
+        return self._counted(data) if self._payload is None else self._chunked(data, self._payload)
+
+    def _counted(self, data: bytes) -> tuple[bytes, bytes]:
+        remaining = self._remaining
+        size = len(data)
+        if size < remaining:
+            self._remaining = remaining - size
+            return data, b""
+        self._end_body()
+        return (data, b"") if size == remaining else (data[:remaining], data[remaining:])
+
+    def _chunked(self, data: bytes, payload: StreamReader) -> tuple[bytes, bytes]:
+        piece, rest = self._cut(data)
+        try:
+            self._parser.feed_data(piece)
+        except HttpProcessingError as error:
+            raise BadRequest(_told(error)) from error
+        body = payload.read_nowait(-1)
+        self._taken += len(body)
+        if self._limits.body and self._taken > self._limits.body:
+            raise BodyTooLarge(f"more than {self._limits.body} bytes in chunks")
+        if payload.is_eof():
+            self._end_body()
+        return body, rest
+
+    def _end_body(self) -> None:
+        self.body_expected = False
+        self._payload = None
+        self._remaining = 0
+        self._taken = 0
+        self._seam = b""
+        self._parser = self._fresh()
+
+
+def _told(error: HttpProcessingError) -> str:
+    """The parser's reason on one line, without the client's bytes."""
+    return error.message.partition("\n")[0].rstrip(":")

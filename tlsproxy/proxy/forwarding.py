@@ -1,0 +1,154 @@
+"""Who asks, as the app is told: X-Forwarded-*, X-Real-IP and Forwarded (RFC 7239). Pure.
+
+What these fields say depends on the peer's address and the request's Host alone, so it is made once for each
+pair and remembered; only what a trusted proxy says of its own client is made anew for each request.
+"""
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import NamedTuple
+
+Network = IPv4Network | IPv6Network
+
+
+class Said(NamedTuple):
+    """What a trusted proxy says of its own client: the fields' values, empty where it sent none."""
+
+    forwarded: bytes = b""
+    forwarded_for: bytes = b""
+    proto: bytes = b""
+    host: bytes = b""
+    port: bytes = b""
+
+
+_NOTHING = Said()
+
+
+class Forwarding:
+    """What a listener tells its app of clients, and a bounded memory of its peers.
+
+    Args:
+        external_port: for X-Forwarded-Port when the request's Host names no port.
+        trusted: networks whose forwarded fields are believed and extended.
+        app_authority: the Host that an HTTP/1.0 request without one is given.
+    """
+
+    BOUND = 4096
+
+    def __init__(
+        self, external_port: int = 443, trusted: Sequence[Network] = (), app_authority: bytes = b"localhost"
+    ) -> None:
+        self.external_port = b"%d" % external_port
+        self.app_authority = app_authority
+        self._trusted = tuple(trusted)
+        self._peers: dict[str, Peer] = {}
+
+    def peer(self, address: str) -> "Peer":
+        """The peer of that address; one that is no IP address (a unix socket's) is never trusted."""
+        peer = self._peers.get(address)
+        if peer is None:
+            if len(self._peers) >= self.BOUND:
+                self._peers.clear()
+            peer = self._peers[address] = Peer(address, self)
+        return peer
+
+    def trusts(self, address: str) -> bool:
+        """Whether what that address says of its clients is believed."""
+        if not self._trusted:
+            return False
+        try:
+            ip = ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(ip, "ipv4_mapped", None)
+        return any((mapped or ip) in network for network in self._trusted)
+
+
+class Peer:
+    """Who is at the other end of a client connection."""
+
+    __slots__ = ("_blocks", "address", "forwarding", "trusted")
+
+    BOUND = 64
+
+    def __init__(self, address: str, forwarding: Forwarding) -> None:
+        self.address = address
+        self.forwarding = forwarding
+        self.trusted = forwarding.trusts(address)
+        self._blocks: dict[bytes, bytes] = {}
+
+    def fields(self, host: bytes) -> bytes:
+        """The lines that tell the app who asks for that host (empty: none was named)."""
+        block = self._blocks.get(host)
+        if block is None:
+            if len(self._blocks) >= self.BOUND:
+                self._blocks.clear()
+            block = self._blocks[host] = self._lines(host, _NOTHING, self.address)
+        return block
+
+    def extended(self, host: bytes, said: Said) -> tuple[bytes, str]:
+        """The same lines with what this peer, a trusted proxy, said kept and extended; and the client's address."""
+        client = self._client(said.forwarded_for)
+        return self._lines(host, said, client), client
+
+    def _client(self, chain: bytes) -> str:
+        """The right-most address of the chain that is no trusted proxy (as nginx's real_ip_recursive)."""
+        client = self.address
+        for entry in reversed(chain.split(b",")):
+            address = _address(entry.strip().decode("latin-1"))
+            if address is None:
+                break
+            client = address
+            if not self.forwarding.trusts(address):
+                break
+        return client
+
+    def _lines(self, host: bytes, said: Said, client: str) -> bytes:
+        address = self.address.encode() or b"unknown"
+        element = b"for=%b" % _node(self.address)
+        if host:
+            element += b";host=%b" % _value(host)
+        port = _PORT.search(host)
+        lines = [
+            b"X-Forwarded-For: %b" % _appended(said.forwarded_for, address),
+            b"X-Real-IP: %b" % (client.encode() or b"unknown"),
+            b"X-Forwarded-Proto: %b" % (said.proto or b"https"),
+            b"X-Forwarded-Port: %b" % (said.port or (port[1] if port else self.forwarding.external_port)),
+            b"Forwarded: %b" % _appended(said.forwarded, element + b";proto=https"),
+        ]
+        if said.host or host:
+            lines.append(b"X-Forwarded-Host: %b" % (said.host or host))
+        return b"\r\n".join(lines) + b"\r\n"
+
+
+_PORT = re.compile(rb":([0-9]+)$")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _appended(before: bytes, element: bytes) -> bytes:
+    return b"%b, %b" % (before, element) if before else element
+
+
+def _node(address: str) -> bytes:
+    """A node of Forwarded: IPv6 in brackets and quotes, what is no address as `unknown` (RFC 7239 section 6)."""
+    if ":" in address:
+        return f'"[{address}]"'.encode()
+    return address.encode() or b"unknown"
+
+
+def _value(text: bytes) -> bytes:
+    """A value of Forwarded: a token, or else a quoted string (RFC 7239 section 4)."""
+    return text if _TOKEN.fullmatch(text) else b'"%b"' % text
+
+
+def _address(entry: str) -> str | None:
+    """The IP address of an X-Forwarded-For entry, which may carry a port; None where it is none."""
+    if entry.startswith("["):
+        entry = entry[1:].partition("]")[0]
+    elif entry.count(":") == 1:
+        entry = entry.partition(":")[0]
+    try:
+        return str(ip_address(entry))
+    except ValueError:
+        return None

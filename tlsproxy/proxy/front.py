@@ -1,0 +1,497 @@
+"""One HTTP/1 client connection, on aiohttp's server: deadlines, limits, framing, backpressure.
+
+A Front is a protocol of its own in place of aiohttp's RequestHandler, made by a Server that aiohttp runs (ServerRunner,
+SockSite and `cleanup()` work with it). It costs no task and no future for a request. What stands below it is any
+asyncio transport, plain or TLS; `eof_received` means that the client sends no more but reads on.
+
+Used of aiohttp beyond its documented surface: `web.Server` calls of its connections `close()` and `shutdown(timeout)`,
+and keeps them in `_connections`. tests/proxy/test_front.py says what broke when that changes.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Protocol, cast
+
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+
+from tlsproxy.proxy.feed import Feed
+from tlsproxy.proxy.forwarding import Forwarding
+from tlsproxy.proxy.heads import Field, Framing, Request
+from tlsproxy.proxy.journal import Client, Journal, Record
+from tlsproxy.proxy.limits import Limits, Timeouts
+from tlsproxy.proxy.refusals import BodyTimeout, BodyTooLarge, HeadTimeout, Refusal, answer, phrase
+
+_NEVER = math.inf
+# What is kept of pipelined requests until their turn comes; then the client is held.
+_TAIL = 64 * 1024
+# How long a client may go on sending after an answer that ends its connection, so that it can read that answer
+# (nginx: lingering_timeout, 5 s).
+_LINGER = 2.0
+
+
+class Exchange(Protocol):
+    """What answers a request: proxy/exchange, or proxy/redirect."""
+
+    deadline: float
+
+    def body(self, piece: bytes) -> None:
+        """A piece of the request's body has come."""
+
+    def end(self) -> None:
+        """The request is whole."""
+
+    def flush(self) -> None:
+        """Nothing more has been read for now."""
+
+    def slow(self) -> None:
+        """The client takes no more of the response for now."""
+
+    def ready(self) -> None:
+        """The client takes more again."""
+
+    def fail(self, refusal: Refusal) -> None:
+        """The request can't be read on."""
+
+    def gone(self) -> None:
+        """The client has left."""
+
+    def expired(self) -> None:
+        """The deadline has passed."""
+
+
+class Answering(Protocol):
+    """Who makes exchanges."""
+
+    def exchange(self, stream: "Front", request: Request, *, has_body: bool) -> Exchange:
+        """Begin one; raises Refusal for a request that is not served."""
+
+
+class Server(web.Server):
+    """The HTTP/1 connections of one listener.
+
+    Args:
+        service: who answers.
+        forwarding: what the app is told of peers.
+        limits: `head` and `body` count.
+        timeouts: `head`, `body` and `keepalive` count.
+        journal: where requests that never became an exchange are told of.
+        below: makes the protocol that a new TCP connection gets from the factory of fronts; without it a front
+            stands on TCP itself.
+    """
+
+    def __init__(
+        self,
+        service: Answering,
+        forwarding: Forwarding,
+        limits: Limits,
+        timeouts: Timeouts,
+        journal: Journal,
+        below: Callable[[Callable[[], "Front"]], asyncio.BaseProtocol] | None = None,
+    ) -> None:
+        super().__init__(_unused)
+        self._connections: dict[Front, asyncio.Transport] = {}  # type: ignore[assignment]  # ours in place of aiohttp's
+        self.loop = asyncio.get_running_loop()
+        self.service = service
+        self.forwarding = forwarding
+        self.limits = limits
+        self.timeouts = timeouts
+        self.journal = journal
+        self.draining = False
+        """Whether each response is to be the last of its connection."""
+        self._below = below
+
+    def __call__(self) -> asyncio.BaseProtocol:  # type: ignore[override]  # aiohttp only hands it to the loop
+        """The protocol for a new TCP connection."""
+        return self.front() if self._below is None else self._below(self.front)
+
+    def front(self) -> "Front":
+        """A front for a new connection."""
+        return Front(self)
+
+    def opened(self, front: "Front", transport: asyncio.Transport) -> None:
+        """Take a connection in."""
+        self._connections[front] = transport
+
+    def ended(self, front: "Front") -> None:
+        """Let a connection go."""
+        self._connections.pop(front, None)
+
+    def pre_shutdown(self) -> None:
+        """Close what is idle, and each other connection after its response."""
+        self.draining = True
+        super().pre_shutdown()
+
+    def sweep(self, now: float) -> None:
+        """Look at every connection's deadline."""
+        for front in list(self._connections):
+            front.sweep(now)
+
+    def cut(self) -> None:
+        """End every connection at once."""
+        for front in list(self._connections):
+            front.cut()
+
+    def count(self) -> tuple[int, int]:
+        """How many connections are idle, and how many in a request."""
+        idle = sum(front.is_idle for front in self._connections)
+        return idle, len(self._connections) - idle
+
+
+async def _unused(_: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("requests are answered by exchanges")
+
+
+class Front(asyncio.Protocol):
+    """One client connection: its requests one after the other, and the Stream of each one's exchange."""
+
+    __slots__ = (
+        "_chunking",
+        "_close",
+        "_deadline",
+        "_ended",
+        "_exchange",
+        "_feed",
+        "_half_closed",
+        "_held",
+        "_http10",
+        "_lingering",
+        "_server",
+        "_tail",
+        "client",
+        "slow",
+        "transport",
+    )
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._feed = Feed(server.limits, server.loop)
+        self._exchange: Exchange | None = None
+        self._tail = b""
+        """Bytes read ahead of their turn."""
+        self._held = 0
+        """Why reading is paused; a sum of _BY_EXCHANGE and _BY_TAIL."""
+        self._half_closed = False
+        self._lingering = False
+        self._close = False
+        """Whether the connection ends with this response."""
+        self._http10 = False
+        self._chunking = False
+        self._deadline = _NEVER
+        self._ended: asyncio.Future[None] | None = None
+        self.slow = False
+
+    def __repr__(self) -> str:
+        state = "lingering" if self._lingering else "idle" if self.is_idle else repr(self._exchange)
+        return (
+            f"<Front {self.client.peer.address} {state}{' slow' if self.slow else ''}{' held' if self._held else ''}>"
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way, not even in part."""
+        return self._exchange is None and not self._feed.in_head and not self._tail
+
+    # ------------------------------------------------------------------ the connection begins and ends
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.client = self._read_client()
+        self._deadline = monotonic() + self._server.timeouts.keepalive
+        self._server.opened(self, self.transport)
+
+    def _read_client(self) -> Client:
+        info = self.transport.get_extra_info
+        peername = info("peername")
+        peer = self._server.forwarding.peer(peername[0] if isinstance(peername, tuple) else "")
+        cipher = info("cipher")
+        if cipher is None:
+            return Client(peer)
+        return Client(peer, info("tls_version") or cipher[1], cipher[0], info("server_name") or "")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: the client has left, or we have closed."""
+        self._server.ended(self)
+        exchange, self._exchange = self._exchange, None
+        self._tail = b""
+        if exchange is not None:
+            exchange.gone()
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    def close(self) -> None:
+        """End after what is under way."""
+        self._close = True
+        if self.is_idle and not self._lingering:
+            self.transport.close()
+
+    async def shutdown(self, within: float | None = None) -> None:
+        """Wait for what is under way, at most for so many seconds, and cut it then."""
+        self._ended = self._server.loop.create_future()
+        await asyncio.wait([self._ended], timeout=within)
+        if not self._ended.done():
+            self.cut()
+
+    # ------------------------------------------------------------------ what the client sends
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, or keep what comes before its turn."""
+        if self._lingering:
+            return
+        if self._feed.body_expected or (self._exchange is None and not self._tail and not self.slow):
+            self._read(data)
+        else:
+            self._keep(data)
+
+    def _read(self, data: bytes) -> None:
+        try:
+            while data:
+                if self._exchange is None:
+                    data = self._read_head(data)
+                elif self._feed.body_expected:
+                    data = self._read_body(self._exchange, data)
+                else:
+                    self._keep(data)
+                    break
+        except Refusal as refusal:
+            self._refuse(refusal)
+        else:
+            if self._exchange is not None:
+                self._exchange.flush()
+
+    def _read_head(self, data: bytes) -> bytes:
+        feed = self._feed
+        if not feed.in_head:
+            self._deadline = monotonic() + self._server.timeouts.head
+        request, rest = feed.head(data)
+        if request is None:
+            if not feed.in_head:
+                self._deadline = monotonic() + self._server.timeouts.keepalive
+            return rest
+        self._begin(request)
+        return b"" if self._lingering else rest
+
+    def _begin(self, request: RawRequestMessage) -> None:
+        """Begin an exchange, or refuse to."""
+        feed, server = self._feed, self._server
+        self._http10 = request.version == (1, 0)
+        self._close = self._close or request.should_close
+        try:
+            self._exchange = server.service.exchange(self, request, has_body=feed.body_expected)
+        except Refusal as refusal:
+            self._refuse(refusal, request)
+            return
+        self._deadline = monotonic() + server.timeouts.body if feed.body_expected else _NEVER
+        if server.limits.body and feed.announced > server.limits.body:
+            raise BodyTooLarge(f"Content-Length {feed.announced}")
+
+    def _read_body(self, exchange: Exchange, data: bytes) -> bytes:
+        feed = self._feed
+        piece, rest = feed.body(data)
+        if piece:
+            exchange.body(piece)
+        if feed.body_expected:
+            self._deadline = monotonic() + self._server.timeouts.body
+        else:
+            self._deadline = _NEVER
+            exchange.end()
+        return rest
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what came before its turn, and hold the client when that is enough."""
+        self._tail += data
+        if len(self._tail) > _TAIL:
+            self._pause(_BY_TAIL)
+
+    def _read_tail(self) -> None:
+        """Go on with what was kept, unless its turn has not come yet."""
+        if self._exchange is None and self._tail and not self.slow and not self._lingering:
+            data, self._tail = self._tail, b""
+            self._resume(_BY_TAIL)
+            self._read(data)
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        """Close when a client that sends no more has nothing left to be answered."""
+        if self._half_closed and self._exchange is None and not self._lingering:
+            self.transport.close()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; whether it is still to be answered."""
+        self._half_closed = True
+        return not self._lingering and not self._feed.body_expected and (self._exchange is not None or bool(self._tail))
+
+    # ------------------------------------------------------------------ what the client gets: the Stream
+
+    def interim(self, status: int, reason: bytes, fields: Sequence[Field]) -> None:
+        """Send a 1xx response."""
+        self.transport.write(b"".join([*_head(status, reason, fields), b"\r\n"]))
+
+    def start(
+        self,
+        status: int,
+        reason: bytes,
+        fields: Sequence[Field],
+        framing: Framing,
+        chunks: Sequence[bytes],
+        *,
+        end: bool,
+        trailers: Sequence[Field] = (),
+    ) -> None:
+        """Send the head and what there is of the body, in one write."""
+        parts = _head(status, reason, fields)
+        self._chunking = False
+        if framing is Framing.CHUNKED or framing is Framing.CLOSE:
+            # RFC 9112 section 6.1: an HTTP/1.0 client knows no chunks; the end of the connection ends its body.
+            if self._http10:
+                self._close = True
+            else:
+                self._chunking = True
+                parts.append(b"Transfer-Encoding: chunked\r\n")
+        if self._server.draining or (end and self._feed.body_expected):
+            self._close = True
+        if self._close:
+            parts.append(b"Connection: close\r\n")
+        elif self._http10:
+            parts.append(b"Connection: keep-alive\r\n")
+        parts.append(b"\r\n")
+        self._add_body(parts, chunks, end=end, trailers=trailers)
+        self.transport.write(b"".join(parts))
+        if end:
+            self._answered()
+
+    def send(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field] = ()) -> None:
+        """Send more of the body, in one write."""
+        parts: list[bytes] = []
+        self._add_body(parts, chunks, end=end, trailers=trailers)
+        if parts:
+            self.transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if end:
+            self._answered()
+
+    def _add_body(self, parts: list[bytes], chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+        """Add pieces of the body, framed (RFC 9112 section 7.1)."""
+        if not self._chunking:
+            parts.extend(chunks)
+            return
+        for chunk in chunks:
+            parts += b"%x\r\n" % len(chunk), chunk, b"\r\n"
+        if end:
+            parts.append(b"0\r\n")
+            parts.extend(b"%b: %b\r\n" % field for field in trailers)
+            parts.append(b"\r\n")
+
+    def _answered(self) -> None:
+        """Go on after a response: to the next request, or to the end."""
+        self._exchange = None
+        if self._feed.body_expected or (self._close and self._tail):
+            self._linger()
+        elif self._close or (self._half_closed and not self._tail):
+            self.transport.close()
+        else:
+            timeouts = self._server.timeouts
+            self._deadline = monotonic() + (timeouts.body if self.slow else timeouts.keepalive)
+            if self._held:
+                self._resume(_BY_EXCHANGE)
+            if self._tail and not self.slow:
+                self._server.loop.call_soon(self._read_tail)
+
+    def _refuse(self, refusal: Refusal, request: Request | None = None) -> None:
+        """Answer what can't be read on, and end the connection so that the client can read the answer."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.fail(refusal)
+            return
+        record = Record(self.client, request)
+        fields, body = answer(refusal, b"")
+        self._close = True
+        parts = _head(refusal.status, phrase(refusal.status), fields)
+        self.transport.write(b"".join([*parts, b"Connection: close\r\n\r\n", body]))
+        record.sent = len(body)
+        self._server.journal.ended(record, refusal)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Send no more, and throw away what still comes until the client has hung up."""
+        self._lingering = True
+        self._tail = b""
+        self._deadline = monotonic() + _LINGER
+        self._resume(_BY_EXCHANGE | _BY_TAIL)
+        if self._half_closed:
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        self._exchange = None
+        self.transport.abort()
+
+    # ------------------------------------------------------------------ backpressure
+
+    def hold(self) -> None:
+        """Take no more of a body: the app is slow."""
+        self._deadline = _NEVER
+        self._pause(_BY_EXCHANGE)
+
+    def let(self) -> None:
+        """Take more of it."""
+        if self._feed.body_expected:
+            self._deadline = monotonic() + self._server.timeouts.body
+        self._resume(_BY_EXCHANGE)
+
+    def _pause(self, why: int) -> None:
+        if not self._held:
+            self.transport.pause_reading()
+        self._held |= why
+
+    def _resume(self, why: int) -> None:
+        if self._held & why:
+            self._held &= ~why
+            if not self._held:
+                self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client is slow."""
+        self.slow = True
+        if self._exchange is not None:
+            self._exchange.slow()
+
+    def resume_writing(self) -> None:
+        """The client is ready again."""
+        self.slow = False
+        if self._exchange is not None:
+            self._exchange.ready()
+        elif self._tail:
+            self._read_tail()
+
+    # ------------------------------------------------------------------ time
+
+    def sweep(self, now: float) -> None:
+        """End what is overdue."""
+        exchange = self._exchange
+        if exchange is not None and now > exchange.deadline:
+            exchange.expired()
+        elif now > self._deadline:
+            self._overdue()
+
+    def _overdue(self) -> None:
+        if self._exchange is not None:
+            self._exchange.fail(BodyTimeout())
+        elif self._lingering or self.slow:
+            self.transport.abort()
+        elif self._feed.in_head:
+            self._refuse(HeadTimeout())
+        else:
+            self.transport.close()
+
+
+_BY_EXCHANGE, _BY_TAIL = 1, 2
+
+
+def _head(status: int, reason: bytes, fields: Sequence[Field]) -> list[bytes]:
+    """The lines of a response's head, without the empty one."""
+    return [b"HTTP/1.1 %d %b\r\n" % (status, reason), *[b"%b: %b\r\n" % field for field in fields]]

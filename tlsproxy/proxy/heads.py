@@ -1,0 +1,361 @@
+"""Heads of requests and responses, rewritten: pure, bytes and values in, bytes and values out.
+
+What passes does so byte for byte: names' case, order, duplicates. What a name means to a proxy stands in two
+tables, one for each direction; a name is looked up as it was written and remembered with its spelling, so that a
+field costs one look-up in a dictionary. Nothing here knows sockets, clocks or settings.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from tlsproxy.proxy.forwarding import Peer, Said
+from tlsproxy.proxy.refusals import AppInvalid, BadRequest, MethodRefused, VersionRefused
+
+Field = tuple[bytes, bytes]
+"""A header field: its name as it was written, its value without the white space around it."""
+
+# ---------------------------------------------------------------------------- what a name means
+
+# A kind is what is done with a field (two bits: pass it on, note its value) and a number that tells the noted apart.
+DROP, PASS, NOTE = 0, 1, 2
+HOST, LENGTH, AGENT, REFERER, LOCATION, SET_COOKIE, TRANSPORT_SECURITY = (n << 2 | PASS | NOTE for n in range(1, 8))
+CONNECTION, CODING, UPGRADE, EXPECT, REQUEST_ID = (n << 2 | NOTE for n in range(8, 13))
+FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT = (n << 2 | NOTE for n in range(13, 18))
+
+REQUEST_FIELDS: Mapping[bytes, int] = {
+    b"host": HOST,
+    b"content-length": LENGTH,
+    b"user-agent": AGENT,
+    b"referer": REFERER,
+    b"expect": EXPECT,
+    # Hop-by-hop: RFC 9110 section 7.6.1, and what older standards and h2c's upgrade add to it.
+    b"connection": CONNECTION,
+    b"transfer-encoding": CODING,
+    b"upgrade": UPGRADE,
+    b"http2-settings": DROP,
+    b"keep-alive": DROP,
+    b"proxy-authenticate": DROP,
+    b"proxy-authorization": DROP,
+    b"proxy-connection": DROP,
+    b"te": DROP,
+    b"trailer": DROP,
+    # Believed from trusted proxies only.
+    b"forwarded": FORWARDED,
+    b"x-forwarded-for": FORWARDED_FOR,
+    b"x-forwarded-host": FORWARDED_HOST,
+    b"x-forwarded-port": FORWARDED_PORT,
+    b"x-forwarded-proto": FORWARDED_PROTO,
+    b"x-request-id": REQUEST_ID,
+    # Never believed.
+    b"client-cert": DROP,
+    b"client-cert-chain": DROP,
+    b"x-forwarded-client-cert": DROP,
+    b"x-real-ip": DROP,
+}
+RESPONSE_FIELDS: Mapping[bytes, int] = {
+    b"content-length": LENGTH,
+    b"location": LOCATION,
+    b"set-cookie": SET_COOKIE,
+    b"strict-transport-security": TRANSPORT_SECURITY,
+    b"connection": CONNECTION,
+    b"transfer-encoding": CODING,
+    b"upgrade": UPGRADE,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"te": DROP,
+    # Ours is sent, which the request line is found by; an app that knows it echoes it.
+    b"x-request-id": DROP,
+}
+# What a message cannot do without: a Connection field that names one of these is not obeyed.
+_UNNAMEABLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection"})
+_ONCE = frozenset({HOST, LENGTH, CODING})
+
+
+class _Kinds(dict[bytes, int]):
+    """The kind of each spelling of a name; bounded, because clients choose the spellings."""
+
+    BOUND = 4096
+
+    def __init__(self, table: Mapping[bytes, int]) -> None:
+        super().__init__()
+        self._table = table
+
+    def __missing__(self, name: bytes) -> int:
+        lower = name.lower()
+        kind = self._table.get(lower, PASS)
+        # CGI and WSGI read `_` and `-` alike: a twin of a name that means something here would speak for it.
+        if kind == PASS and lower.replace(b"_", b"-") in self._table:
+            kind = DROP
+        if len(self) >= self.BOUND:
+            self.clear()
+        self[name] = kind
+        return kind
+
+
+_request_kinds = _Kinds(REQUEST_FIELDS)
+_response_kinds = _Kinds(RESPONSE_FIELDS)
+
+
+# ---------------------------------------------------------------------------- requests
+
+
+class Request(Protocol):
+    """A request head as the parser gives it (aiohttp's RawRequestMessage has this shape)."""
+
+    @property
+    def method(self) -> str:
+        """In upper case, one that the parser knows."""
+
+    @property
+    def path(self) -> str:
+        """The request target as it came; bytes that are no UTF-8 as surrogates."""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """(1, 1) and the like."""
+
+    @property
+    def raw_headers(self) -> Sequence[Field]:
+        """The fields in their order."""
+
+    @property
+    def should_close(self) -> bool:
+        """Whether the client's connection ends with this request."""
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body comes in chunks."""
+
+
+class ForApp(NamedTuple):
+    """A request head as the app gets it, and what the exchange needs to know of it."""
+
+    head: bytes
+    """Whole, with its empty line; it announces the body's framing as the client did."""
+    target: bytes
+    """In origin-form or `*`."""
+    host: bytes
+    """The authority that the client asked for; empty when an HTTP/1.0 client named none."""
+    request_id: bytes
+    client: str
+    """The client's address, as the nearest trusted proxy saw it."""
+    agent: bytes
+    """User-Agent, empty when absent; so is `referer`."""
+    referer: bytes
+    expects: bool
+    """Whether the client waits for 100 (RFC 9110 section 10.1.1)."""
+
+
+def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
+    """Rewrite a request's head for the app.
+
+    Args:
+        request: as the parser gave it.
+        peer: who is at the other end of the client's connection.
+        new_id: the request's id, unless a trusted proxy gave it one.
+
+    Raises:
+        BadRequest: two parsers could read it differently (RFC 9112 sections 3.2 and 6.3).
+        MethodRefused: CONNECT.
+        VersionRefused: neither HTTP/1.0 nor HTTP/1.1.
+    """
+    version = request.version
+    if version not in _VERSIONS:
+        raise VersionRefused(f"HTTP/{version[0]}.{version[1]}")
+    if request.method == "CONNECT":
+        raise MethodRefused("CONNECT")
+    lines: list[bytes] = []
+    noted: dict[int, bytes] = {}
+    for field in request.raw_headers:
+        kind = _request_kinds[field[0]]
+        if kind & PASS:
+            lines.append(b"%b: %b\r\n" % field)
+        if kind & NOTE:
+            noted[kind] = _joined(kind, noted[kind], field[1]) if kind in noted else field[1]
+    target, host = _target(request, noted.get(HOST), lines)
+    if CONNECTION in noted:
+        lines = _without_named(lines, noted[CONNECTION])
+    if CODING in noted:
+        _check_coding(noted, version)
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    expects = EXPECT in noted and version == (1, 1)
+    if expects:
+        lines.append(b"Expect: %b\r\n" % noted[EXPECT])
+    if not host:
+        lines.append(b"Host: %b\r\n" % peer.forwarding.app_authority)
+    if peer.trusted:
+        forwarded, client = peer.extended(host, Said(*(noted.get(kind, b"") for kind in _SAID)))
+        request_id = noted.get(REQUEST_ID) or new_id
+    else:
+        forwarded, client, request_id = peer.fields(host), peer.address, new_id
+    head = b"%b %b HTTP/1.1\r\n%b%bX-Request-ID: %b\r\n\r\n" % (
+        request.method.encode(),
+        target,
+        b"".join(lines),
+        forwarded,
+        request_id,
+    )
+    return ForApp(head, target, host, request_id, client, noted.get(AGENT, b""), noted.get(REFERER, b""), expects)
+
+
+_VERSIONS = frozenset({(1, 1), (1, 0)})
+_SAID = (FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT)
+# RFC 3986 section 3.2 without userinfo: reg-name or IP-literal, and a port.
+_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
+
+
+def _joined(kind: int, before: bytes, value: bytes) -> bytes:
+    """The value of a field that comes once more: a list goes on, what may stand only once is refused."""
+    if kind in _ONCE:
+        raise BadRequest("a field that may stand only once stands twice")
+    return b"%b, %b" % (before, value)
+
+
+def _target(request: Request, host: bytes | None, lines: list[bytes]) -> tuple[bytes, bytes]:
+    """The target as the app gets it, and the authority it is asked of (empty: an HTTP/1.0 client named none)."""
+    target = request.path.encode("utf-8", "surrogateescape")
+    if target[:1] != b"/" and target != b"*":
+        target, host = _origin_form(target, host, lines)
+    if b"#" in target:
+        raise BadRequest("a fragment in the request target")
+    if host is not None and not _AUTHORITY.fullmatch(host):
+        raise BadRequest(f"Host {host!r}")
+    return target, host or b""
+
+
+def _origin_form(target: bytes, host: bytes | None, lines: list[bytes]) -> tuple[bytes, bytes]:
+    """An absolute-form target as origin-form, its authority in Host's place (RFC 9112 section 3.2.2)."""
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise BadRequest("a request target of no known form")
+    authority, rest = match.groups()
+    if authority != host:
+        places = [n for n, line in enumerate(lines) if line[:5].lower() == b"host:"]
+        lines[slice(places[0], places[0] + 1) if places else slice(0, 0)] = [b"Host: %b\r\n" % authority]
+    return rest if rest[:1] == b"/" else b"/" + rest, authority
+
+
+def _check_coding(noted: Mapping[int, bytes], version: tuple[int, int]) -> None:
+    """Refuse every Transfer-Encoding that another parser could read otherwise (RFC 9112 section 6.1)."""
+    if version == (1, 0):
+        raise BadRequest("Transfer-Encoding in HTTP/1.0")
+    if LENGTH in noted:
+        raise BadRequest("Content-Length and Transfer-Encoding together")
+    if noted[CODING].lower() != b"chunked":
+        raise BadRequest(f"Transfer-Encoding {noted[CODING]!r}")
+
+
+def tokens(value: bytes) -> set[bytes]:
+    """The members of a list of tokens in lower case (RFC 9110 section 5.6.1)."""
+    return {token.strip().lower() for token in value.split(b",")} - {b""}
+
+
+def _without_named(lines: list[bytes], connection: bytes) -> list[bytes]:
+    """The lines without the fields that Connection names."""
+    named = tokens(connection) - _UNNAMEABLE
+    return [line for line in lines if line.partition(b":")[0].lower() not in named]
+
+
+# ---------------------------------------------------------------------------- responses
+
+
+class Framing(Enum):
+    """How the app ends a response's body (RFC 9112 section 6.3)."""
+
+    NONE = "no body"
+    LENGTH = "Content-Length"
+    CHUNKED = "chunked"
+    CLOSE = "the end of the connection"
+
+
+class Response(NamedTuple):
+    """A response head as the app gave it, without what was meant for the hop to us."""
+
+    status: int
+    reason: bytes
+    fields: list[Field]
+    """With its Content-Length, if it has one; never with Transfer-Encoding."""
+    framing: Framing
+    length: int
+    """Of the body, where the framing is LENGTH."""
+    reusable: bool
+    """Whether the connection to the app may carry another request afterwards."""
+    noted: frozenset[int]
+    """Kinds of the fields that a fix may apply to."""
+
+
+_FIXABLE = frozenset({LOCATION, SET_COOKIE, TRANSPORT_SECURITY})
+
+
+def from_app(status: int, reason: bytes, fields: Sequence[Field], version: str, *, for_head: bool = False) -> Response:
+    """Read a response's head.
+
+    Args:
+        status: 100 to 999.
+        reason: the phrase, may be empty.
+        fields: as they came.
+        version: of the app's HTTP, "1.1" or "1.0".
+        for_head: whether it answers a HEAD request and so has no body, whatever its fields say.
+
+    Raises:
+        AppInvalid: its framing is ambiguous (nginx refuses these since 1.23).
+    """
+    if status == 101:
+        raise AppInvalid("a change of protocol that nobody asked for")
+    kept: list[Field] = []
+    noted: dict[int, bytes] = {}
+    for field in fields:
+        kind = _response_kinds[field[0]]
+        if kind & PASS:
+            kept.append(field)
+        if kind & NOTE:
+            noted[kind] = _app_joined(kind, noted[kind], field[1]) if kind in noted else field[1]
+    connection = tokens(noted[CONNECTION]) if CONNECTION in noted else None
+    if connection:
+        named = connection - _UNNAMEABLE
+        kept = [field for field in kept if field[0].lower() not in named]
+    if LENGTH in noted and (status < 200 or status == 204):
+        # RFC 9110 section 8.6: these never have one, and a client that believed it would wait.
+        kept = [field for field in kept if _response_kinds[field[0]] != LENGTH]
+    framing, length = _framing(status, noted, for_head=for_head)
+    reusable = framing is not Framing.CLOSE and _keeps_alive(version, connection)
+    return Response(status, reason, kept, framing, length, reusable, _FIXABLE & noted.keys())
+
+
+def _app_joined(kind: int, before: bytes, value: bytes) -> bytes:
+    if kind in _ONCE:
+        raise AppInvalid("a field that may stand only once stands twice")
+    return b"%b, %b" % (before, value)
+
+
+def _framing(status: int, noted: Mapping[int, bytes], *, for_head: bool) -> tuple[Framing, int]:
+    """How the body ends, and its length where that says so."""
+    length, coding = noted.get(LENGTH), noted.get(CODING)
+    if coding is not None and length is not None:
+        raise AppInvalid("Content-Length and Transfer-Encoding together")
+    if coding is not None and coding.lower() != b"chunked":
+        raise AppInvalid(f"Transfer-Encoding {coding!r}")
+    if length is not None and not length.isdigit():
+        raise AppInvalid(f"Content-Length {length!r}")
+    if for_head or status < 200 or status in {204, 304}:
+        return Framing.NONE, 0
+    if coding is not None:
+        return Framing.CHUNKED, 0
+    if length is not None:
+        return (Framing.LENGTH, int(length)) if length.strip(b"0") else (Framing.NONE, 0)
+    return Framing.CLOSE, 0
+
+
+def _keeps_alive(version: str, connection: set[bytes] | None) -> bool:
+    """Whether the app's connection goes on after this message (RFC 9112 section 9.3)."""
+    if connection is None:
+        return version == "1.1"
+    return b"close" not in connection and (version == "1.1" or b"keep-alive" in connection)
+
+
+def passes_as_trailer(name: bytes) -> bool:
+    """Whether a field of the app's trailer section goes on: one that frames or routes a message does not."""
+    return _response_kinds[name] == PASS

@@ -1,0 +1,119 @@
+"""What is left of a request when it is over: its counts, its line, and a word to the operator when the app failed."""
+
+import logging
+from time import monotonic
+from typing import Protocol
+
+from tlsproxy.proxy.forwarding import Peer
+from tlsproxy.proxy.heads import Request
+from tlsproxy.proxy.refusals import AppFault, OurLimit, Refusal
+from tlsproxy.proxy.tally import Tally
+
+_logger = logging.getLogger("tlsproxy.app")
+# A storm of one failure is a line at once, and then one with a count this often.
+_REPEAT_AFTER = 10.0
+
+
+class Client:
+    """One client connection, as the request line tells of it."""
+
+    __slots__ = ("cipher", "peer", "server_name", "tls")
+
+    def __init__(self, peer: Peer, tls: str = "", cipher: str = "", server_name: str = "") -> None:
+        self.peer = peer
+        self.tls = tls
+        """The protocol's version, "TLSv1.3"; empty without TLS, as `cipher`."""
+        self.cipher = cipher
+        self.server_name = server_name
+        """What the client asked for by SNI; empty when it did not."""
+
+
+class Record:
+    """One request, from its head to its end; filled in as it goes."""
+
+    __slots__ = (
+        "address",
+        "agent",
+        "app_started",
+        "client",
+        "method",
+        "received",
+        "referer",
+        "request_id",
+        "sent",
+        "started",
+        "status",
+        "target",
+        "version",
+    )
+
+    def __init__(self, client: Client, request: Request | None) -> None:
+        self.client = client
+        self.address = client.peer.address
+        """The client's, as the nearest trusted proxy saw it."""
+        self.method = "-" if request is None else request.method
+        self.target = "-" if request is None else request.path
+        self.version = None if request is None else request.version
+        self.request_id = b""
+        self.agent = b""
+        self.referer = b""
+        self.received = 0
+        """Bytes of the request's body so far; `sent`: of the response's."""
+        self.sent = 0
+        self.status = 0
+        """0 until a response has begun."""
+        self.started = monotonic()
+        self.app_started = 0.0
+        """When the app was given the request; 0 when it was not."""
+
+
+class Line(Protocol):
+    """Where request lines go."""
+
+    def add(self, record: Record, reason: str, now: float) -> None:
+        """Write the line of a request that ended at this monotonic time; `reason` is empty for the app's answers."""
+
+
+class Journal:
+    """Counts and logs each request once, when it is over.
+
+    Args:
+        tally: where it counts.
+        lines: where request lines go; None when there are none.
+    """
+
+    def __init__(self, tally: Tally, lines: Line | None = None) -> None:
+        self.tally = tally
+        self._lines = lines
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def ended(self, record: Record, refusal: Refusal | None = None) -> None:
+        """Take note that a request is over; `refusal`: why its answer is ours, or why it has none."""
+        now = monotonic()
+        if refusal is not None:
+            record.status = record.status or refusal.status
+            self._failed(refusal, now)
+        tally = self.tally
+        tally.requests[record.method, record.status] += 1
+        tally.durations.observe(now - record.started)
+        tally.received += record.received
+        tally.sent += record.sent
+        if self._lines is not None:
+            self._lines.add(record, refusal.reason if refusal is not None else "", now)
+
+    def _failed(self, refusal: Refusal, now: float) -> None:
+        if not isinstance(refusal, AppFault | OurLimit):
+            return
+        self.tally.app_errors[refusal.reason] += 1
+        since, untold = self._told.get(refusal.reason, (-_REPEAT_AFTER, 0))
+        if now - since < _REPEAT_AFTER:
+            self._told[refusal.reason] = since, untold + 1
+            return
+        self._told[refusal.reason] = now, 0
+        _logger.warning(
+            "%s: %s%s%s",
+            refusal.reason,
+            refusal.detail or refusal.text,
+            f" ({untold} more since the last such line)" if untold else "",
+            f"; the variable for it is {refusal.variable}" if refusal.variable else "",
+        )

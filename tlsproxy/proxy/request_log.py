@@ -1,0 +1,153 @@
+"""Request lines: one for each request, in JSON or in the Combined Log Format.
+
+A line is made from pieces that are remembered where they repeat (the time's second, a connection's TLS, user agents)
+and costs about two microseconds. Whoever takes the lines writes them in batches.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as _quoted
+
+from tlsproxy.proxy.journal import Client, Record
+
+Sink = Callable[[str], None]
+"""Takes one line with its end."""
+
+_REMEMBERED = 1024
+
+
+class RequestLog(ABC):
+    """Writes a line for each request.
+
+    Args:
+        sink: takes each line.
+        errors_only: whether only answers from 400 on and those with a reason of ours are told of.
+        query: whether target and referer are written with their query, where secrets may stand.
+    """
+
+    STAMP: str
+    """Of strftime, for the second of the line."""
+
+    def __init__(self, sink: Sink, *, errors_only: bool = False, query: bool = True) -> None:
+        self._sink = sink
+        self._errors_only = errors_only
+        self._query = query
+        self._second = 0
+        self._stamp = ""
+
+    def add(self, record: Record, reason: str, now: float) -> None:
+        """Write the line of a request that ended at this monotonic time; `reason` is empty for the app's answers."""
+        if self._errors_only and record.status < 400 and not reason:
+            return
+        wall = time.time()
+        second = int(wall)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime(self.STAMP, time.gmtime(second))
+        self._sink(self._line(record, reason, now, int((wall - second) * 1000)))
+
+    @abstractmethod
+    def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
+        """The line, whose time is the stamp of the moment."""
+
+    def _target(self, record: Record) -> str:
+        """The target as it may be written, undecodable bytes as escapes."""
+        target = record.target if self._query else record.target.partition("?")[0]
+        return (
+            target
+            if target.isascii()
+            else target.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        )
+
+    def _referer(self, record: Record) -> bytes:
+        return record.referer if self._query else record.referer.partition(b"?")[0]
+
+
+class JsonLines(RequestLog):
+    """One JSON object for each request."""
+
+    STAMP = "%Y-%m-%dT%H:%M:%S"
+
+    def __init__(self, sink: Sink, *, errors_only: bool = False, query: bool = True) -> None:
+        super().__init__(sink, errors_only=errors_only, query=query)
+        self._strings: dict[bytes, str] = {b"": "null"}
+        self._clients: dict[tuple[str, str, str], str] = {}
+
+    def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
+        return (
+            '{"time":"%s.%03dZ","client":"%s","method":"%s","target":%s,"protocol":"%s","status":%d,"received":%d,'
+            '"sent":%d,"duration":%.6f,"app_duration":%s,%s,"request_id":%s,"user_agent":%s,"referer":%s,"reason":%s}\n'
+        ) % (
+            self._stamp,
+            millisecond,
+            record.address,
+            record.method,
+            _quoted(self._target(record)),
+            _protocol(record),
+            record.status,
+            record.received,
+            record.sent,
+            now - record.started,
+            "%.6f" % (now - record.app_started) if record.app_started else "null",
+            self._connection(record.client),
+            _quoted(record.request_id.decode("latin-1")) if record.request_id else "null",
+            self._string(record.agent),
+            self._string(self._referer(record)),
+            f'"{reason}"' if reason else "null",
+        )
+
+    def _string(self, value: bytes) -> str:
+        """A field's value as JSON, null when it was not sent."""
+        text = self._strings.get(value)
+        if text is None:
+            if len(self._strings) >= _REMEMBERED:
+                self._strings = {b"": "null"}
+            text = self._strings[value] = _quoted(value.decode("utf-8", "backslashreplace"))
+        return text
+
+    def _connection(self, client: Client) -> str:
+        """What is the same for every request of a connection."""
+        key = (client.tls, client.cipher, client.server_name)
+        text = self._clients.get(key)
+        if text is None:
+            if len(self._clients) >= _REMEMBERED:
+                self._clients.clear()
+            tls, cipher, name = (_quoted(value) if value else "null" for value in key)
+            text = self._clients[key] = f'"tls":{tls},"cipher":{cipher},"sni":{name},"client_cert":null'
+        return text
+
+
+class CombinedLines(RequestLog):
+    """Apache's and nginx's Combined Log Format, which every analyser reads."""
+
+    STAMP = "%d/%b/%Y:%H:%M:%S +0000"
+
+    def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
+        return '%s - - [%s] "%s %s %s" %d %d "%s" "%s"\n' % (
+            record.address or "-",
+            self._stamp,
+            record.method,
+            _escaped(self._target(record)),
+            _protocol(record),
+            record.status,
+            record.sent,
+            _escaped(self._referer(record).decode("utf-8", "backslashreplace")) or "-",
+            _escaped(record.agent.decode("utf-8", "backslashreplace")) or "-",
+        )
+
+
+def _protocol(record: Record) -> str:
+    version = record.version
+    if version == (1, 1):
+        return "HTTP/1.1"
+    return f"HTTP/{version[0]}.{version[1]}" if version else "-"
+
+
+def _escaped(text: str) -> str:
+    r"""The text with quotes, backslashes and controls as \xHH, so that nobody can forge a line (as nginx does)."""
+    if text.isalnum():
+        return text
+    return "".join(
+        c if c.isprintable() and c not in '"\\' else "".join(rf"\x{b:02X}" for b in c.encode()) for c in text
+    )

@@ -1,0 +1,328 @@
+"""The environment contract: every variable of the sidecar, declared once, with what it may hold.
+
+The documents (README's table, `tlsproxy config`, the JSON Schema, the golden file) are made from it by
+contract.py. Settings carry no behaviour besides validation; whoever assembles the process hands them down as
+small values.
+"""
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge
+from pydantic import ValidationInfo, field_validator
+
+from tlsproxy.environment import About, Conflict, Environment
+from tlsproxy.kinds import (
+    CHOICE,
+    DURATION,
+    DURATION_PATTERN,
+    SIZE,
+    Count,
+    Duration,
+    DurationOrZero,
+    FilePath,
+    Kind,
+    Port,
+    PortOrZero,
+    Size,
+    Switch,
+    parse_duration,
+    parse_list,
+    spell_duration,
+    spell_plain,
+)
+
+Network = IPv4Network | IPv6Network
+
+# RFC 1918, RFC 4193 and the loopback ranges: where an ingress or a load balancer of the same cluster lives.
+PRIVATE = tuple(
+    ip_network(text) for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+)
+# Compose reads an unquoted `off` as a YAML boolean and hands over `false`.
+SWITCHED = {"true": "on", "1": "on", "false": "off", "0": "off"}
+
+
+def parse_cert_name(text: str) -> str:
+    """One name that is a file name: it is joined to CERT_DIR."""
+    if "," in text or "*" in text:
+        raise ValueError("only one certificate is served")
+    if "/" in text or ".." in text or text == ".":
+        raise ValueError("it is looked up in CERT_DIR and can't lead out of it")
+    return text
+
+
+def parse_host(text: str) -> str:
+    """An address, an IPv6 one with or without its brackets, or a host name; no scheme and no port."""
+    host = text.removeprefix("[").removesuffix("]") if text.startswith("[") else text
+    if "/" in host:
+        raise ValueError("a host alone, without a scheme, a path or a network's width")
+    if ":" in host or host[-1:].isdigit():
+        _require_address(host)
+    if not host or any(not char.isprintable() or char in ' "*,;@\\[]' for char in host):
+        raise ValueError
+    return host
+
+
+def _require_address(host: str) -> None:
+    try:
+        ip_address(host)
+    except ValueError:
+        if ":" in host:
+            raise ValueError("a host alone, without a port") from None
+        if host.replace(".", "").isdigit():
+            raise ValueError("not an IPv4 address") from None
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """CIDR ranges and single addresses; `private` stands for `PRIVATE`, bits beyond the width are dropped."""
+    return tuple(network for part in parse_list(text) for network in _networks(part))
+
+
+def _networks(part: str) -> tuple[Network, ...]:
+    if part.lower() == "private":
+        return PRIVATE
+    try:
+        return (ip_network(part, strict=False),)
+    except ValueError:
+        raise ValueError(f"{part!r} is neither an address nor a range") from None
+
+
+def parse_hsts(text: str) -> int | None:
+    """Whole seconds, or None for `off`; 0 makes browsers forget the host (RFC 6797 section 6.1.1)."""
+    return None if text.lower() in {"off", "false"} else int(parse_duration(text))
+
+
+def parse_app_check(text: str) -> str:
+    """`tcp`, `off`, or an origin-form target as it came."""
+    if text.startswith("/"):
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("the path holds characters that must be percent-encoded")
+        return text
+    word = SWITCHED.get(text.lower(), text.lower())
+    if word not in {"tcp", "off"}:
+        raise ValueError
+    return word
+
+
+CERT_NAME = Kind(
+    name="name",
+    allowed="one name, without comma, *, / or ..",
+    parse=parse_cert_name,
+    spell=spell_plain,
+)
+HOST = Kind(name="host", allowed="an address or a host name", parse=parse_host, spell=spell_plain)
+NETWORKS: Kind[tuple[Network, ...]] = Kind(
+    name="networks",
+    allowed="addresses and CIDR ranges separated by commas, or private",
+    parse=parse_networks,
+    spell=lambda networks: ",".join(map(str, networks)),
+)
+HSTS = Kind(
+    name="duration",
+    allowed="off or a duration in s, m, h or d",
+    parse=parse_hsts,
+    spell=lambda seconds: "off" if seconds is None else spell_duration(seconds),
+    unit=DURATION.unit,
+    pattern=f"off|false|{DURATION_PATTERN}",
+)
+APP_CHECK = Kind(
+    name="check",
+    allowed="tcp, off or a path that starts with /",
+    parse=parse_app_check,
+    spell=spell_plain,
+)
+SWITCHED_CHOICE = Kind(
+    name="choice",
+    allowed="",
+    parse=lambda text: SWITCHED.get(text.lower(), text.lower()),
+    spell=spell_plain,
+)
+
+
+class Settings(Environment):
+    """The variables in the order of their table; the two that matter come first."""
+
+    PREFIX: ClassVar[str] = "TLSPROXY_"
+
+    cert_name: Annotated[str, CERT_NAME, About("which certificate to serve", "shop")] = "tls"
+    app_port: Annotated[Port, About("the legacy app's port on APP_HOST", "3000")] = 8080
+    app_host: Annotated[
+        str, HOST, About("the app's address; a name is resolved again as its answers change", "app.internal")
+    ] = "127.0.0.1"
+    app_socket: Annotated[
+        FilePath | None, About("path of a unix socket to use instead of host and port", "/run/app/http.sock")
+    ] = None
+    cert_dir: Annotated[FilePath, About("the mounted directory", "/etc/tls")] = Path("/certs")
+
+    listen_host: Annotated[str, HOST, About("address to listen on; empty: all, IPv4 and IPv6", "10.0.0.5")] = ""
+    listen_port: Annotated[Port, About("the HTTPS port", "443")] = 8443
+    admin_host: Annotated[str, HOST, About("address of the admin port; empty: all", "127.0.0.1")] = ""
+    admin_port: Annotated[PortOrZero, About("plain-HTTP health and metrics; 0 turns it off", "9090")] = 8444
+    redirect_port: Annotated[
+        Port | None,
+        About(
+            "a plain-HTTP port that answers 308 to the HTTPS address (GET and HEAD 301), and nothing else; empty: none",
+            "8081",
+        ),
+    ] = None
+    external_port: Annotated[Port, About("the port written into redirects (443 is left out of the URL)", "8443")] = 443
+
+    self_signed: Annotated[
+        Switch,
+        About(
+            "for development: when the named certificate is absent, make a CA and a certificate for "
+            "localhost in memory",
+            "on",
+        ),
+    ] = False
+    self_signed_ca: Annotated[
+        FilePath | None, About("where SELF_SIGNED writes its CA; empty: nowhere", "/run/tlsproxy/ca.crt")
+    ] = None
+    tls_profile: Annotated[
+        Literal["modern", "intermediate"],
+        CHOICE,
+        About("Mozilla's server-side TLS profiles: `modern` (1.3 only), `intermediate` (1.2 and 1.3)", "modern"),
+    ] = "intermediate"
+    cert_wait: Annotated[
+        DurationOrZero,
+        About(
+            "how long to wait at start for a certificate that is not mounted yet (not ready meanwhile), "
+            "before exit status 3",
+            "5m",
+        ),
+    ] = 60.0
+    cert_resync_period: Annotated[
+        Duration,
+        About("besides file events, the files are compared this often, for file systems that send none", "5m"),
+    ] = 60.0
+
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        NETWORKS,
+        About(
+            "addresses and ranges whose X-Forwarded-*, Forwarded and X-Request-ID are believed and extended; "
+            "everyone else's are dropped. `private` stands for the private and loopback ranges "
+            "(an ingress in the same cluster)",
+            "private,203.0.113.7",
+        ),
+    ] = ()
+    hsts: Annotated[
+        int | None,
+        HSTS,
+        About("max-age for Strict-Transport-Security; added only when the app sent none", "365d"),
+    ] = None
+    fix_redirects: Annotated[
+        Switch,
+        About(
+            "a Location of the app's that names http:// and the request's own host, or the app's own "
+            "address, becomes https:// and that host",
+            "off",
+        ),
+    ] = True
+    cookie_secure: Annotated[Switch, About("adds `Secure` to the app's cookies that lack it", "on")] = False
+
+    connect_timeout: Annotated[Duration, About("one attempt to connect to the app", "500ms")] = 5.0
+    app_wait: Annotated[
+        DurationOrZero,
+        About(
+            "how long a request is held, in order and within APP_CONNECTIONS, while the app refuses "
+            "connections (it restarts, or starts later than the sidecar), before 503 with Retry-After; "
+            "0: answered at once, 502",
+            "10s",
+        ),
+    ] = 3.0
+    response_timeout: Annotated[
+        Duration, About("until the app's response head, and between two pieces of its body", "5m")
+    ] = 60.0
+    handshake_timeout: Annotated[Duration, About("TLS handshake", "5s")] = 10.0
+    head_timeout: Annotated[Duration, About("from the first byte of a request head to its end", "5s")] = 10.0
+    body_timeout: Annotated[
+        Duration,
+        About("between two pieces of a request body, and for a client that does not read", "5m"),
+    ] = 60.0
+    keepalive_timeout: Annotated[Duration, About("an idle client connection", "2m")] = 75.0
+    app_keepalive_timeout: Annotated[Duration, About("an idle connection to the app", "4s")] = 30.0
+
+    app_connections: Annotated[
+        Count,
+        About(
+            "requests that the app is given at once; above it they wait in order, up to RESPONSE_TIMEOUT, "
+            "then 503 with Retry-After; 0: no limit",
+            "4",
+        ),
+    ] = 0
+    max_head: Annotated[int, SIZE, Ge(1024), About("request line and headers together: 414 or 431 above it", "64k")] = (
+        32 * 1024
+    )
+    max_body: Annotated[
+        Size,
+        About("request body: 413 above it; 0 is no limit (bodies are streamed, never buffered whole)", "100m"),
+    ] = 0
+
+    drain_delay: Annotated[
+        DurationOrZero,
+        About(
+            "on SIGTERM keep accepting this long while /readyz says no, for load balancers that are slow to "
+            "notice; SIGINT skips it",
+            "10s",
+        ),
+    ] = 5.0
+    drain_timeout: Annotated[
+        DurationOrZero,
+        About(
+            "then how long requests under way may take before they are cut; the two together stay under the "
+            "30 s that Kubernetes gives (Compose and podman give 10: `stop_grace_period: 30s`)",
+            "15s",
+        ),
+    ] = 20.0
+    app_check: Annotated[
+        str,
+        APP_CHECK,
+        About("what readiness asks of the app: `tcp`, an HTTP path such as `/healthz`, or `off`", "/healthz"),
+    ] = "tcp"
+
+    log_format: Annotated[
+        Literal["json", "text"],
+        CHOICE,
+        About("`json` or `text` (Combined Log Format for requests)", "text"),
+    ] = "json"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], CHOICE, About("`debug` to `error`", "debug")] = (
+        "info"
+    )
+    access_log: Annotated[Literal["on", "off", "errors"], SWITCHED_CHOICE, About("`on`, `off`, `errors`", "errors")] = (
+        "on"
+    )
+    log_query: Annotated[
+        Switch,
+        About("`off` writes the target and referer without their query, where queries carry secrets", "off"),
+    ] = True
+
+    @field_validator("listen_port", "admin_port", "redirect_port")
+    @classmethod
+    def _has_its_port_alone(cls, port: int | None, info: ValidationInfo) -> int | None:
+        """Two listeners can't share a port, and one in the app's place would forward to itself."""
+        host = info.data.get("admin_host" if info.field_name == "admin_port" else "listen_host", "")
+        for name, other_host, other_port in _occupied(info.data):
+            if port and port == other_port and _meet(host, other_host):
+                raise Conflict(f"{cls.PREFIX}{name} is the same port; give one of the two another")
+        return port
+
+
+def _occupied(valid: Mapping[str, object]) -> Iterator[tuple[str, object, object]]:
+    """Name, host and port of the fields so far that take a port of this machine."""
+    app_host = _address(valid.get("app_host"))
+    if not valid.get("app_socket") and (app_host == "::1" or app_host.startswith("127.")):
+        yield "APP_PORT", app_host, valid.get("app_port")
+    yield "LISTEN_PORT", valid.get("listen_host"), valid.get("listen_port")
+    yield "ADMIN_PORT", valid.get("admin_host"), valid.get("admin_port")
+
+
+def _meet(one: object, other: object) -> bool:
+    one, other = _address(one), _address(other)
+    return one == other or not {one, other}.isdisjoint({"", "0.0.0.0", "::"})  # noqa: S104  -- compared, not bound
+
+
+def _address(host: object) -> str:
+    return "127.0.0.1" if host == "localhost" else str(host)

@@ -1,0 +1,362 @@
+"""The life of one process: assemble, start, serve, drain, stop.
+
+The only place where certificates, proxy and admin port meet. The admin port opens first, so that probes have an answer
+while the certificate is waited for; then the certificate is had, then the ports for clients open. The app is not
+waited for.
+"""
+
+import asyncio
+import gc
+import logging
+import platform
+import ssl
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic
+
+from aiohttp import web
+
+from tlsproxy import __version__
+from tlsproxy.admin.app_check import SharedCheck, check_app
+from tlsproxy.admin.health import Condition
+from tlsproxy.admin.server import AdminServer
+from tlsproxy.app_address import AppAddress
+from tlsproxy.contract import shown
+from tlsproxy.exits import Exit
+from tlsproxy.listening import BACKLOG, PortError, listen
+from tlsproxy.measures import Measure
+from tlsproxy.output import LineWriter
+from tlsproxy.proxy.exchange import Service
+from tlsproxy.proxy.feed import check_parser
+from tlsproxy.proxy.fixes import Fixes
+from tlsproxy.proxy.forwarding import Forwarding
+from tlsproxy.proxy.front import Answering, Server
+from tlsproxy.proxy.journal import Journal
+from tlsproxy.proxy.limits import Limits, Timeouts
+from tlsproxy.proxy.pool import Pool
+from tlsproxy.proxy.redirect import RedirectService
+from tlsproxy.proxy.refusals import PLAIN_HTTP
+from tlsproxy.proxy.request_log import CombinedLines, JsonLines, RequestLog
+from tlsproxy.proxy.tally import Tally
+from tlsproxy.settings import Settings
+from tlsproxy.signals import Signals
+from tlsproxy.tls.connection import Acceptor
+from tlsproxy.tls.development import Standby
+from tlsproxy.tls.files import directories, find
+from tlsproxy.tls.store import Store
+from tlsproxy.tls.watch import Watch
+
+_logger = logging.getLogger("tlsproxy")
+
+# One sweep serves every deadline: a timer for each request would cost more than all its bookkeeping.
+SWEEP_PERIOD = 0.5
+CERTIFICATE_RETRY = 0.5
+APP_CHECK_WITHIN = 1.0
+LAST_LINES_WITHIN = 2.0
+
+
+def run(settings: Settings) -> Exit:
+    """Serve until told to stop; returns the process's exit status."""
+    check_parser()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(Sidecar(settings).run())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # noqa: PLC0415 - it has no wheel for every platform
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+class Sidecar:
+    """One process, from its settings to its exit status."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._began = monotonic()
+        self._address = AppAddress(settings.app_host, settings.app_port, str(settings.app_socket or ""))
+        self._limits, self._timeouts = _limits(settings), _timeouts(settings)
+        self._lines = LineWriter(sys.stdout.fileno())
+        self._journal = Journal(Tally(), _request_log(settings, self._lines))
+        self._pool = Pool(self._address, self._limits, self._timeouts, self._journal.tally)
+        self._store = store(settings)
+        self._watch = Watch(
+            self._store, partial(directories, settings.cert_dir, settings.cert_name), settings.cert_resync_period
+        )
+        self._acceptor = Acceptor(
+            lambda: self._store.context,
+            handshake_timeout=settings.handshake_timeout,
+            close_timeout=settings.body_timeout,
+            plain_answer=PLAIN_HTTP,
+        )
+        self._app = SharedCheck(partial(check_app, self._address, settings.app_check, APP_CHECK_WITHIN))
+        self._admin = AdminServer(
+            live=self._live, started=self._startup, ready=self._ready, status=self._status, measures=self._measures
+        )
+        self._server: Server | None = None
+        self._runners: list[web.ServerRunner] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ------------------------------------------------------------------ life, in its order
+
+    async def run(self) -> Exit:
+        """Start, serve until told to stop, drain and stop."""
+        loop = asyncio.get_running_loop()
+        self._signals = Signals(loop, self._watch.look)
+        self._tasks.append(loop.create_task(self._sweep(), name="sweep"))
+        try:
+            await self._open_admin()
+            if not await self._await_certificate():
+                return Exit.STOPPED if self._signals.stop.is_set() else Exit.CERTIFICATE
+            self._tasks.append(loop.create_task(self._keep_watching(), name="certificate watch"))
+            await self._open()
+            self._say_started()
+            await self._signals.stop.wait()
+            await self._drain()
+        except PortError as error:
+            _logger.error("%s", error)  # noqa: TRY400 - the way out matters, not the way in
+            return Exit.PORT
+        else:
+            return Exit.STOPPED
+        finally:
+            await self._close()
+
+    async def _open_admin(self) -> None:
+        settings = self._settings
+        if settings.admin_port:
+            await self._admin.start(listen(settings.admin_host, settings.admin_port, "TLSPROXY_ADMIN_PORT"))
+
+    async def _await_certificate(self) -> bool:
+        """Wait until there is a certificate to serve; False when it never came, or we are to stop."""
+        deadline = monotonic() + self._settings.cert_wait
+        while self._store.load().kind == "failed":
+            left = deadline - monotonic()
+            if left <= 0:
+                _logger.error("no usable certificate within %gs (TLSPROXY_CERT_WAIT)", self._settings.cert_wait)
+                return False
+            if await _happens(self._signals.stop, min(CERTIFICATE_RETRY, left)):
+                return False
+        return True
+
+    async def _open(self) -> None:
+        settings = self._settings
+        forwarding = Forwarding(settings.external_port, settings.trusted_proxies, str(self._address).encode())
+        service = Service(self._pool, _fixes(settings, self._address), self._timeouts, self._journal)
+        self._server = await self._serve(
+            service, forwarding, settings.listen_port, "TLSPROXY_LISTEN_PORT", self._acceptor.connection
+        )
+        if settings.redirect_port is not None:
+            redirects = RedirectService(settings.external_port, self._journal)
+            await self._serve(redirects, forwarding, settings.redirect_port, "TLSPROXY_REDIRECT_PORT")
+
+    async def _serve(
+        self,
+        service: Answering,
+        forwarding: Forwarding,
+        port: int,
+        variable: str,
+        below: Callable[[Callable[[], asyncio.Protocol]], asyncio.BaseProtocol] | None = None,
+    ) -> Server:
+        """Open a port for clients."""
+        server = Server(service, forwarding, self._limits, self._timeouts, self._journal, below)
+        runner = web.ServerRunner(server, shutdown_timeout=self._settings.drain_timeout)
+        await runner.setup()
+        self._runners.append(runner)
+        for sock in listen(self._settings.listen_host, port, variable):
+            await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        return server
+
+    def _say_started(self) -> None:
+        # What stands from here on to the end need not be looked at by each collection; with the thresholds raised
+        # besides, a new connection costs a tenth less.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
+        settings = self._settings
+        ports = {"admin": settings.admin_port, "redirects": settings.redirect_port}
+        others = "".join(f", {what} on port {port}" for what, port in ports.items() if port)
+        message = self._store.last.message if self._store.last else ""
+        _logger.info(
+            "serving HTTPS on %s:%d for the app at %s with certificate %s (%s)%s; tlsproxy %s, %s, %s, %s",
+            settings.listen_host or "*",
+            settings.listen_port,
+            self._address,
+            settings.cert_name,
+            message,
+            others,
+            __version__,
+            f"Python {platform.python_version()}",
+            ssl.OPENSSL_VERSION,
+            type(asyncio.get_running_loop()).__module__,
+        )
+
+    async def _drain(self) -> None:
+        """Say no to probes, go on for a while, stop accepting, and let what is under way end."""
+        signals, settings = self._signals, self._settings
+        if not signals.interrupted:
+            await _happens(signals.stop_at_once, settings.drain_delay)
+        drained = asyncio.create_task(self._clean_up())
+        at_once = asyncio.create_task(signals.stop_at_once.wait())
+        await asyncio.wait({drained, at_once}, return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+        at_once.cancel()
+
+    async def _clean_up(self) -> None:
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            self._server.cut()
+        await self._pool.close()
+        await self._admin.stop()
+        self._lines.close(LAST_LINES_WITHIN)
+        _logger.info("stopped after %.0fs", monotonic() - self._began)
+
+    # ------------------------------------------------------------------ in the background
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_PERIOD)
+            now = monotonic()
+            self._acceptor.sweep(now)
+            for runner in self._runners:
+                if isinstance(runner.server, Server):
+                    runner.server.sweep(now)
+            self._pool.sweep(now)
+            self._lines.flush()
+
+    async def _keep_watching(self) -> None:
+        """Watch the certificate's files, come what may: a watch that ends would be noticed when it is too late."""
+        while True:
+            try:
+                await self._watch.run()
+            except Exception:
+                _logger.exception("the certificate's watch failed; it begins anew")
+            await asyncio.sleep(1)
+
+    # ------------------------------------------------------------------ what the admin port tells
+
+    def _live(self) -> list[Condition]:
+        return [Condition("process", ok=True)]
+
+    def _startup(self) -> list[Condition]:
+        error = self._store.error
+        loaded = self._store.generation is not None
+        return [
+            Condition("certificate", loaded, "" if loaded or error is None else error.message),
+            Condition("listening", self._server is not None, "" if self._server is not None else "not yet"),
+        ]
+
+    async def _ready(self) -> list[Condition]:
+        stopping = self._signals.stop.is_set()
+        serving = Condition("serving", not stopping, "draining" if stopping else "")
+        return [*self._startup(), serving, await self._app()]
+
+    def _status(self) -> Mapping[str, object]:
+        idle, active = self._server.count() if self._server is not None else (0, 0)
+        return {
+            "version": __version__,
+            "started": datetime.fromtimestamp(datetime.now(UTC).timestamp() - self._uptime, UTC).isoformat(
+                "T", "seconds"
+            ),
+            "uptime_seconds": round(self._uptime, 3),
+            "settings": shown(self._settings),
+            "certificates": [self._store.status()],
+            "connections": {"handshake": self._acceptor.shaking, "idle": idle, "active": active},
+            "app": {"address": str(self._address), **self._pool.count()},
+            "request_lines_lost": self._lines.lost,
+        }
+
+    @property
+    def _uptime(self) -> float:
+        return monotonic() - self._began
+
+    def _measures(self) -> Iterator[Measure]:
+        yield from self._journal.tally.measures()
+        yield from self._pool.measures()
+        yield from self._acceptor.measures()
+        yield from self._store.measures()
+        idle, active = self._server.count() if self._server is not None else (0, 0)
+        yield connections_measure(self._acceptor.shaking, idle, active)
+        yield build_measure()
+
+
+def connections_measure(handshake: int, idle: int, active: int) -> Measure:
+    """Client connections by state."""
+    return Measure(
+        "tlsproxy_connections",
+        "gauge",
+        "Client connections by state: in the handshake, idle, or active with a request under way.",
+        ("state",),
+        {("handshake",): handshake, ("idle",): idle, ("active",): active},
+    )
+
+
+def build_measure() -> Measure:
+    """What runs, as the labels of a constant."""
+    versions = (__version__, platform.python_version(), ssl.OPENSSL_VERSION)
+    return Measure(
+        "tlsproxy_build_info", "gauge", "What runs; always 1.", ("version", "python", "openssl"), {versions: 1}
+    )
+
+
+# ---------------------------------------------------------------------------- settings, as the rooms take them
+
+
+def store(settings: Settings) -> Store:
+    """The certificates that the settings name."""
+    source = partial(find, settings.cert_dir, settings.cert_name)
+    if settings.self_signed:
+        source_or_made = Standby(settings.cert_name, source, settings.self_signed_ca)
+        return Store(settings.cert_name, source_or_made, settings.tls_profile, ("http/1.1",))
+    return Store(settings.cert_name, source, settings.tls_profile, ("http/1.1",))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(head=settings.max_head, body=settings.max_body, app_connections=settings.app_connections)
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    return Timeouts(
+        head=settings.head_timeout,
+        body=settings.body_timeout,
+        keepalive=settings.keepalive_timeout,
+        connect=settings.connect_timeout,
+        app_wait=settings.app_wait,
+        response=settings.response_timeout,
+        app_keepalive=settings.app_keepalive_timeout,
+    )
+
+
+def _fixes(settings: Settings, address: AppAddress) -> Fixes:
+    own = {f"{address.host}:{address.port}", f"localhost:{address.port}", f"127.0.0.1:{address.port}", str(address)}
+    return Fixes(
+        app_authorities=frozenset(authority.lower().encode() for authority in own),
+        redirects=settings.fix_redirects,
+        secure_cookies=settings.cookie_secure,
+        transport_security=b"" if settings.hsts is None else b"max-age=%d" % settings.hsts,
+    )
+
+
+def _request_log(settings: Settings, lines: LineWriter) -> RequestLog | None:
+    if settings.access_log == "off":
+        return None
+    kind = JsonLines if settings.log_format == "json" else CombinedLines
+    return kind(lines.add, errors_only=settings.access_log == "errors", query=settings.log_query)
+
+
+async def _happens(event: asyncio.Event, within: float) -> bool:
+    """Whether the event happens within so many seconds."""
+    try:
+        async with asyncio.timeout(within):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

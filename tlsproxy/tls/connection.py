@@ -1,0 +1,387 @@
+"""One TLS connection: an SSLObject over two MemoryBIOs, between a plain transport and the protocol above.
+
+OpenSSL does all the TLS. The loops' own TLS transports can't do what is needed here: with them no alert reaches the
+client, a failed handshake is seen by nobody, plain HTTP gets a bare end, a half-close loses the answer, and the
+context is the listener's for good. To what stands above (any asyncio protocol) this is the transport; `eof_received`
+is called there for close_notify, which ends one direction (RFC 8446 section 6.1). A TCP connection that ends without
+it is lost.
+
+A MemoryBIO never shrinks: it is fed in slices of 16 KiB and written through in slices of 32, which leaves 72 KiB
+for a connection after a megabyte each way, against 515.
+"""
+
+import asyncio
+import math
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from enum import Enum, auto
+from time import monotonic
+from typing import cast
+
+from tlsproxy.measures import Measure
+from tlsproxy.tls.context import ServerObject
+
+_NEVER = math.inf
+_READ_SLICE = 16 * 1024
+_WRITE_SLICE = 32 * 1024
+# How long a client may take to read why it was turned away.
+_LINGER = 2.0
+
+# OpenSSL's reasons, as labels of a bounded set; any other is `other`.
+_FAILURES = {
+    "BAD_SIGNATURE": "bad_certificate",
+    "CERTIFICATE_VERIFY_FAILED": "bad_certificate",
+    "HTTP_REQUEST": "plain_http",
+    "HTTPS_PROXY_REQUEST": "plain_http",
+    "INAPPROPRIATE_FALLBACK": "unsupported_protocol",
+    "NO_SHARED_CIPHER": "no_shared_cipher",
+    "NO_SHARED_GROUP": "no_shared_group",
+    "NO_SUITABLE_KEY_SHARE": "no_shared_group",
+    "NO_SHARED_SIGNATURE_ALGORITHMS": "no_shared_signature",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": "no_shared_signature",
+    "PACKET_LENGTH_TOO_LONG": "not_tls",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "certificate_required",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "refused_by_client",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "refused_by_client",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "refused_by_client",
+    "TLSV1_ALERT_UNKNOWN_CA": "unknown_ca",
+    "UNEXPECTED_MESSAGE": "not_tls",
+    "UNKNOWN_PROTOCOL": "unsupported_protocol",
+    "UNSUPPORTED_PROTOCOL": "unsupported_protocol",
+    "VERSION_TOO_LOW": "unsupported_protocol",
+    "WRONG_SSL_VERSION": "not_tls",
+    "WRONG_VERSION_NUMBER": "not_tls",
+    "BAD_RECORD_TYPE": "not_tls",
+}
+
+
+class Acceptor:
+    """What the TLS connections of one port share.
+
+    Args:
+        context: gives the context of the moment, asked once for each connection.
+        handshake_timeout: seconds from the TCP connection to the end of the handshake.
+        close_timeout: seconds that a client may take to read what was written before the connection was closed.
+        plain_answer: what a client that speaks plain HTTP is told.
+    """
+
+    def __init__(
+        self,
+        context: Callable[[], ssl.SSLContext],
+        *,
+        handshake_timeout: float,
+        close_timeout: float,
+        plain_answer: bytes,
+    ) -> None:
+        self.context = context
+        self.handshake_timeout = handshake_timeout
+        self.close_timeout = close_timeout
+        self.plain_answer = plain_answer
+        self.timed: set[Connection] = set()
+        """Connections with a deadline of ours: in the handshake, or closing."""
+        self.handshakes: Counter[tuple[str, ...]] = Counter()
+        """By protocol version and whether a session was resumed, "yes" or "no"."""
+        self.failures: Counter[str] = Counter()
+
+    def connection(self, upper: Callable[[], asyncio.Protocol]) -> "Connection":
+        """The protocol for a new TCP connection; `upper` makes what stands above it after the handshake."""
+        return Connection(self, upper)
+
+    def sweep(self, now: float) -> None:
+        """End what has passed its deadline."""
+        for connection in [c for c in self.timed if c.deadline < now]:
+            connection.expired()
+
+    @property
+    def shaking(self) -> int:
+        """Connections in the handshake."""
+        return sum(connection.is_shaking for connection in self.timed)
+
+    def measures(self) -> Iterator[Measure]:
+        """The counts as metric families."""
+        yield Measure(
+            "tlsproxy_handshakes_total",
+            "counter",
+            "TLS handshakes completed.",
+            ("version", "resumed"),
+            self.handshakes,
+        )
+        yield Measure(
+            "tlsproxy_handshake_failures_total",
+            "counter",
+            "TLS handshakes that failed.",
+            ("reason",),
+            {(reason,): count for reason, count in self.failures.items()},
+        )
+
+
+class _State(Enum):
+    HANDSHAKE = auto()
+    OPEN = auto()
+    LEAVING = auto()
+    """All has been said; what still comes is thrown away until the other side hangs up."""
+    CLOSED = auto()
+
+
+class Connection(asyncio.Protocol, asyncio.Transport):
+    """A TLS connection: the plain transport's protocol, and the transport of the protocol above."""
+
+    __slots__ = (
+        "_acceptor",
+        "_eof_sent",
+        "_incoming",
+        "_make_upper",
+        "_outgoing",
+        "_peer_done",
+        "_state",
+        "_tcp",
+        "_tls",
+        "_upper",
+        "deadline",
+    )
+
+    def __init__(self, acceptor: Acceptor, upper: Callable[[], asyncio.Protocol]) -> None:
+        self._acceptor = acceptor
+        self._make_upper = upper
+        self._upper: asyncio.Protocol | None = None
+        self._state = _State.HANDSHAKE
+        self._peer_done = False
+        """Whether the client's close_notify has come."""
+        self._eof_sent = False
+        self.deadline = _NEVER
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._state.name} {self._upper!r}>"
+
+    @property
+    def is_shaking(self) -> bool:
+        """Whether the handshake is not over."""
+        return self._state is _State.HANDSHAKE
+
+    # ------------------------------------------------------------------ the plain transport's protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, with the context of the moment."""
+        acceptor = self._acceptor
+        self._tcp = cast("asyncio.Transport", transport)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = acceptor.context().wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._set_deadline(acceptor.handshake_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        """Go on with the handshake, or decrypt."""
+        if self._state is _State.OPEN:
+            self._decrypt(data)
+        elif self._state is _State.HANDSHAKE and self._shake(data) and self._incoming.pending:
+            self._decrypt(b"")
+
+    def eof_received(self) -> bool:
+        """The TCP connection has ended in one direction: fine after close_notify, else the client is gone."""
+        if self._state is _State.OPEN and self._peer_done:
+            return True
+        if self._state is _State.OPEN:
+            self._state = _State.CLOSED
+            self._lose(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end."""
+        if self._state is _State.HANDSHAKE and self._incoming.pending + self._outgoing.pending:
+            self._acceptor.failures["reset"] += 1
+        self._state = _State.CLOSED
+        self._clear_deadline()
+        self._lose(exc)
+
+    def pause_writing(self) -> None:
+        """The client is slow."""
+        if self._upper is not None:
+            self._upper.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client is ready again."""
+        if self._upper is not None:
+            self._upper.resume_writing()
+
+    def _lose(self, exc: Exception | None) -> None:
+        upper, self._upper = self._upper, None
+        if upper is not None:
+            upper.connection_lost(exc)
+
+    # ------------------------------------------------------------------ the handshake
+
+    def _shake(self, data: bytes) -> bool:
+        """Go on with the handshake; whether it is done."""
+        if self._tls.version() is None and data[:1].isalpha():
+            # A TLS record begins with 22, a method of HTTP with a letter.
+            self._fail("plain_http", self._acceptor.plain_answer)
+            return False
+        self._incoming.write(data)
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return False
+        except ssl.SSLError as error:
+            self._fail(_FAILURES.get(error.reason or "", "other"), self._outgoing.read())
+            return False
+        self._acceptor.handshakes[self._tls.version() or "", "yes" if self._tls.session_reused else "no"] += 1
+        self._clear_deadline()
+        self._state = _State.OPEN
+        self._flush()
+        self._upper = self._make_upper()
+        self._upper.connection_made(self)
+        return True
+
+    def _fail(self, reason: str, last_words: bytes) -> None:
+        self._acceptor.failures[reason] += 1
+        if last_words:
+            self._tcp.write(last_words)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Say no more, and let the client read what was said: closing on unread input would take it away."""
+        self._state = _State.LEAVING
+        self._set_deadline(_LINGER)
+        if not self._tcp.is_closing():
+            self._tcp.write_eof()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._tcp.write(self._outgoing.read())
+
+    # ------------------------------------------------------------------ from the client
+
+    def _decrypt(self, data: bytes) -> None:
+        """Hand what the data holds to the protocol above, in one piece."""
+        tls, incoming = self._tls, self._incoming
+        chunks: list[bytes] = []
+        error: ssl.SSLError | None = None
+        for piece in (data,) if len(data) <= _READ_SLICE else _slices(data, _READ_SLICE):
+            incoming.write(piece)
+            try:
+                while incoming.pending or tls.pending():
+                    chunk = tls.read(_READ_SLICE)
+                    if not chunk:
+                        raise ssl.SSLZeroReturnError
+                    chunks.append(chunk)
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLError as problem:
+                error = problem
+                break
+        self._flush()
+        upper = self._upper
+        if chunks and upper is not None:
+            upper.data_received(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        if error is not None and self._state is _State.OPEN:
+            self._ended(error)
+
+    def _ended(self, error: ssl.SSLError) -> None:
+        """The client sends no more: properly, or because its records are broken."""
+        upper = self._upper
+        if isinstance(error, ssl.SSLZeroReturnError) and not self._peer_done:
+            self._peer_done = True
+            if upper is None or not upper.eof_received():
+                self.close()
+        elif self._eof_sent:
+            self._leave()
+        else:
+            self._state = _State.CLOSED
+            self._tcp.close()
+
+    # ------------------------------------------------------------------ the transport of the protocol above
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt and send; what is written after the end is dropped, as asyncio's transports do."""
+        if self._state is not _State.OPEN or self._eof_sent:
+            return
+        if len(data) <= _WRITE_SLICE:
+            self._tls.write(data)
+            self._tcp.write(self._outgoing.read())
+            return
+        for piece in _slices(data, _WRITE_SLICE):
+            self._tls.write(piece)
+            self._tcp.write(self._outgoing.read())
+
+    def can_write_eof(self) -> bool:
+        """Whether `write_eof` works: yes."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send close_notify and end the TCP connection's direction; reading goes on."""
+        if self._state is _State.OPEN and not self._eof_sent:
+            self._notify()
+            if not self._tcp.is_closing():
+                self._tcp.write_eof()
+
+    def close(self) -> None:
+        """Send close_notify and close once all has gone out."""
+        if self._state is _State.OPEN:
+            self._notify()
+            self._state = _State.CLOSED
+            self._tcp.close()
+            self._set_deadline(self._acceptor.close_timeout)
+
+    def abort(self) -> None:
+        """End at once, without close_notify: what was sent can't be taken for the whole."""
+        self._state = _State.CLOSED
+        self._tcp.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it has been closed."""
+        return self._state is not _State.OPEN or self._tcp.is_closing()
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """`cipher`, `tls_version`, `server_name` and `ssl_object` of the TLS; the rest of the plain transport."""
+        if name == "cipher":
+            return self._tls.cipher()
+        if name == "tls_version":
+            return self._tls.version()
+        if name == "server_name":
+            return self._tls.server_name if isinstance(self._tls, ServerObject) else None
+        return self._tls if name == "ssl_object" else self._tcp.get_extra_info(name, default)
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        if not self._tcp.is_closing():
+            self._tcp.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self._tcp.is_closing():
+            self._tcp.resume_reading()
+
+    def _notify(self) -> None:
+        """Send close_notify, once."""
+        if self._eof_sent:
+            return
+        self._eof_sent = True
+        with suppress(ssl.SSLError):  # it wants the client's close_notify as well, which is not waited for
+            self._tls.unwrap()
+        self._flush()
+
+    # ------------------------------------------------------------------ time
+
+    def _set_deadline(self, seconds: float) -> None:
+        self.deadline = monotonic() + seconds
+        self._acceptor.timed.add(self)
+
+    def _clear_deadline(self) -> None:
+        self.deadline = _NEVER
+        self._acceptor.timed.discard(self)
+
+    def expired(self) -> None:
+        """Cut what has taken too long."""
+        if self._state is _State.HANDSHAKE:
+            self._acceptor.failures["timeout"] += 1
+            self._state = _State.LEAVING
+        self._tcp.abort()
+
+
+def _slices(data: bytes | bytearray | memoryview, size: int) -> Iterator[memoryview]:
+    view = memoryview(data)
+    for start in range(0, len(view), size):
+        yield view[start : start + size]

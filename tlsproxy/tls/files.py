@@ -1,0 +1,200 @@
+"""Where a named certificate lies on disk, and its bytes, read once.
+
+Nothing here knows what the bytes mean: whatever works on them later works on what was read here and never
+goes back to the disk.
+"""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# A long chain with its text prelude is some 20 KiB; a whole trust store of 150 roots is 220.
+MAX_FILE = 1024 * 1024
+# The kernel's own bound (path_resolution(7)).
+MAX_LINKS = 40
+
+
+class MaterialError(Exception):
+    """A certificate cannot be served; the message is for the operator and names the file and the reason."""
+
+
+class AbsentError(MaterialError):
+    """Nothing is there yet, as opposed to something that is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The two files that a certificate is made of."""
+
+    certificate: Path
+    key: Path
+    """The same path where one file holds both."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Each file once."""
+        return (self.certificate,) if self.key == self.certificate else (self.certificate, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The bytes of one certificate and key at one moment; equal material needs no reload."""
+
+    name: str
+    certificate_file: str
+    """For messages: the path, or a word for where else the bytes come from."""
+    key_file: str
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+def layouts(directory: Path, name: str) -> tuple[Layout, ...]:
+    """Every place that is looked at for a certificate, in the order of the contract."""
+    own = directory / name
+    return (
+        Layout(own / "tls.crt", own / "tls.key"),
+        *((Layout(directory / "tls.crt", directory / "tls.key"),) if name == "tls" else ()),
+        Layout(own / "fullchain.pem", own / "privkey.pem"),
+        Layout(directory / f"{name}.crt", directory / f"{name}.key"),
+        Layout(directory / f"{name}.pem", directory / f"{name}.pem"),
+    )
+
+
+def find(directory: Path, name: str) -> Material:
+    """Read the certificate of that name from the first layout that is complete.
+
+    Raises:
+        AbsentError: no layout has any file.
+        MaterialError: a layout is half there and none is whole, or a file cannot be read.
+    """
+    layout = locate(directory, name)
+    certificate = read(layout.certificate)
+    key = certificate if layout.key == layout.certificate else read(layout.key)
+    return Material(name, str(layout.certificate), str(layout.key), certificate, key)
+
+
+def locate(directory: Path, name: str) -> Layout:
+    """The first layout of which every file exists.
+
+    Raises:
+        AbsentError: no layout has any file.
+        MaterialError: one has only one of its two files, or the directory is none or cannot be looked into.
+    """
+    candidates = layouts(directory, name)
+    half: MaterialError | None = None
+    for layout in candidates:
+        missing = [path for path in layout.files if not _exists(path)]
+        if not missing:
+            return layout
+        if len(missing) < len(layout.files) and half is None:
+            present = layout.certificate if missing[0] == layout.key else layout.key
+            half = MaterialError(f"{present} is there, but {missing[0]} is missing: both are needed")
+    raise half or _absent(directory, name, candidates)
+
+
+def _exists(path: Path) -> bool:
+    """Whether the name is taken; a link to nowhere counts, so that reading it can say where it points."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return True
+
+
+def _absent(directory: Path, name: str, candidates: tuple[Layout, ...]) -> MaterialError:
+    if directory.exists() and not directory.is_dir():
+        return MaterialError(f"{directory} is not a directory: TLSPROXY_CERT_DIR must name one")
+    if not directory.exists():
+        return AbsentError(
+            f"the directory {directory} does not exist: mount the certificate there, or set TLSPROXY_CERT_DIR"
+        )
+    tried = ", ".join(" + ".join(str(path) for path in layout.files) for layout in candidates)
+    return AbsentError(
+        f"no certificate named {name!r}; tried {tried}: mount one of these, or set TLSPROXY_CERT_NAME or "
+        "TLSPROXY_CERT_DIR"
+    )
+
+
+def read(path: Path) -> bytes:
+    """A regular file's content, at most `MAX_FILE` bytes; never waits, whatever lies at the path.
+
+    Raises:
+        MaterialError: it is no regular file, is too large, or cannot be read.
+    """
+    try:
+        # Without O_NONBLOCK opening a FIFO waits for a writer, and with it the whole event loop.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise MaterialError(f"{path} is not a regular file")
+            content = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if len(content) > MAX_FILE:
+        raise MaterialError(f"{path} is larger than {MAX_FILE} bytes: a certificate chain and a key are a few KiB")
+    return content
+
+
+def _unreadable(path: Path, error: OSError) -> MaterialError:
+    if isinstance(error, PermissionError):
+        return MaterialError(
+            f"{path} may not be read by uid {os.geteuid()}, gid {os.getegid()}{_ownership(path)}: "
+            "grant it with chmod or chown, or in Kubernetes with fsGroup or defaultMode"
+        )
+    if isinstance(error, IsADirectoryError):
+        return MaterialError(f"{path} is not a regular file")
+    if isinstance(error, FileNotFoundError) and path.is_symlink():
+        return MaterialError(f"{path} links to {path.readlink()}, which is not there: mount what it points to")
+    return MaterialError(f"{path} cannot be read: {error.strerror}")
+
+
+def _ownership(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f" (mode {stat.S_IMODE(status.st_mode):04o}, owner {status.st_uid}:{status.st_gid})"
+
+
+def directories(directory: Path, name: str) -> frozenset[Path]:
+    """The directories whose entries decide what `find` reads, with no link left in their paths.
+
+    A mounted Secret is changed by renaming the link `..data` beside the files, certbot's by a link in `live/`
+    that points into `archive/`: so the directory of each link on the way to a file counts as well as its own.
+    All of them exist: in place of one that does not, the nearest above it is where it will appear.
+
+    Raises:
+        OSError: one of them may not be looked into.
+    """
+    paths = {path for layout in layouts(directory, name) for path in layout.files}
+    return frozenset(_standing(step) for path in paths for step in _way(path))
+
+
+def _standing(directory: Path) -> Path:
+    return next(above for above in (directory, *directory.parents) if above.is_dir())
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """The directory of each link on the way to a path, then the directory of what lies at its end."""
+    here = Path("/")
+    ahead = deque(path.absolute().parts[1:])
+    links = 0
+    while ahead:
+        part = ahead.popleft()
+        step = here.parent if part == ".." else here / part
+        if not step.is_symlink():
+            here = step
+            continue
+        yield here
+        links += 1
+        if links > MAX_LINKS:
+            return
+        target = step.readlink()
+        ahead.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
+        here = Path("/") if target.is_absolute() else here
+    yield here.parent

@@ -1,0 +1,227 @@
+"""The live generation: material is read, checked, armed and rehearsed as a whole, and published at once.
+
+The first load and every reload are the same call. What cannot be served changes nothing: the last good
+generation stays, and the failure is remembered for metrics and status and logged once. Connections take
+`Store.context` at their start and keep it, so a new generation touches none that is under way; tickets of an
+older one do not resume.
+"""
+
+import logging
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from tlsproxy.measures import Measure
+from tlsproxy.tls.certificate import Certificate, check
+from tlsproxy.tls.context import ProfileName, build, rehearse
+from tlsproxy.tls.files import Material, MaterialError
+
+Source = Callable[[], Material]
+"""Reads the material of the moment; raises `MaterialError` where there is none to be had."""
+
+log = logging.getLogger("tlsproxy.certificates")
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All that connections of one time are served with."""
+
+    number: int
+    """From 1."""
+    certificate: Certificate
+    context: ssl.SSLContext
+    loaded_at: datetime
+    material: Material = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """What came of one look at the material."""
+
+    kind: Literal["loaded", "unchanged", "failed"]
+    message: str
+    """For the operator: what is served now, or why what is there is not."""
+    at: datetime
+
+
+class Store:
+    """Holds what is served under one name."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        profile: ProfileName,
+        alpn: tuple[str, ...] = (),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.name = name
+        self.generation: Generation | None = None
+        """None until the first load that succeeds; from then on always one."""
+        self.error: Reload | None = None
+        """Why the material of the moment is not served, since when; None while it is."""
+        self.last: Reload | None = None
+        """The last load that changed something or failed."""
+        self.reloads: Counter[str] = Counter()
+        """Loads that changed something (`loaded`) or failed (`failed`)."""
+        self._source = source
+        self._profile = profile
+        self._alpn = alpn
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<Store {self.name} generation={self.generation!r} error={self.error!r}>"
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """For a connection that begins at this moment.
+
+        Raises:
+            LookupError: nothing has been loaded yet.
+        """
+        if self.generation is None:
+            raise LookupError(f"no certificate {self.name!r} has been loaded")
+        return self.generation.context
+
+    def load(self, *, provisional: bool = False) -> Reload:
+        """Look at the material, and serve it from here on if it is new and good; bad material never raises.
+
+        Args:
+            provisional: somebody may be in the middle of writing the files: a failure is returned, but
+                neither logged nor counted nor remembered. The caller owes another look, and at last one that
+                is not provisional.
+        """
+        try:
+            material = self._source()
+            if self.generation is not None and self.generation.material == material:
+                return self._unchanged(self.generation)
+            generation = self._generate(material)
+        except MaterialError as error:
+            failure = Reload("failed", str(error), self._clock())
+            return failure if provisional else self._failed(failure)
+        return self._publish(generation)
+
+    def _generate(self, material: Material) -> Generation:
+        """Everything new, from the bytes to contexts that have served a handshake."""
+        now = self._clock()
+        certificate = check(material, now)
+        self._refuse_worse_dates(certificate, now)
+        context = build(certificate, self._profile, self._alpn)
+        rehearse(context, certificate)
+        number = self.generation.number + 1 if self.generation else 1
+        return Generation(number, certificate, context, now, material)
+
+    def _refuse_worse_dates(self, certificate: Certificate, now: datetime) -> None:
+        dates = certificate.dates(now)
+        if dates != "valid" and self.generation and self.generation.certificate.dates(now) == "valid":
+            raise MaterialError(
+                f"{certificate.certificate_file} holds a certificate that is {dates} "
+                f"(serial {certificate.serial}, {_moment(certificate.not_before)} to "
+                f"{_moment(certificate.not_after)}), and the one that is served is valid"
+            )
+
+    def _publish(self, generation: Generation) -> Reload:
+        before, self.generation = self.generation, generation
+        certificate = generation.certificate
+        serial = f"{before.certificate.serial} -> {certificate.serial}" if before else certificate.serial
+        self.error = None
+        self.last = Reload("loaded", f"serial {serial}, {_summary(certificate)}", generation.loaded_at)
+        self.reloads["loaded"] += 1
+        log.info("certificate %s: %s", self.name, self.last.message)
+        for warning in certificate.warnings:
+            log.warning("certificate %s: %s", self.name, warning)
+        return self.last
+
+    def _unchanged(self, generation: Generation) -> Reload:
+        certificate = generation.certificate
+        if self.error is not None:
+            self.error = None
+            log.info("certificate %s: serial %s is in place again", self.name, certificate.serial)
+        message = f"unchanged: serial {certificate.serial}, {_summary(certificate)}"
+        return Reload("unchanged", message, self._clock())
+
+    def _failed(self, failure: Reload) -> Reload:
+        self.reloads["failed"] += 1
+        self.last = failure
+        if self.error is None or self.error.message != failure.message:
+            self.error = failure
+            serial = f"serial {self.generation.certificate.serial}" if self.generation else "nothing"
+            log.error("certificate %s: %s; %s is served", self.name, failure.message, serial)
+        return failure
+
+    def measures(self) -> Iterator[Measure]:
+        """The certificate's state and the loads so far, as metric families."""
+        name = (self.name,)
+        live = self.generation
+        yield Measure(
+            "tlsproxy_certificate_expiry_timestamp_seconds",
+            "gauge",
+            "When the served certificate expires, in seconds since 1970.",
+            ("name",),
+            {name: live.certificate.not_after.timestamp()} if live else {},
+        )
+        yield Measure(
+            "tlsproxy_certificate_reloads_total",
+            "counter",
+            "Loads of the certificate that changed what is served (loaded) or could not (failed).",
+            ("name", "result"),
+            {(self.name, result): self.reloads[result] for result in ("loaded", "failed")},
+        )
+        yield Measure(
+            "tlsproxy_certificate_last_reload_timestamp_seconds",
+            "gauge",
+            "When the served certificate was loaded, in seconds since 1970.",
+            ("name",),
+            {name: live.loaded_at.timestamp()} if live else {},
+        )
+        yield Measure(
+            "tlsproxy_certificate_drift",
+            "gauge",
+            "1 while what is on disk is not what is served.",
+            ("name",),
+            {name: float(self.error is not None)},
+        )
+
+    def status(self) -> dict[str, object]:
+        """What an operator asks of the certificate, for JSON; no secrets are in it."""
+        served = _served(self.generation) if self.generation else {}
+        return {"name": self.name, **served, "last_reload": _told(self.last), "error": _told(self.error)}
+
+
+def _served(generation: Generation) -> dict[str, object]:
+    certificate = generation.certificate
+    return {
+        "names": list(certificate.names),
+        "serial": certificate.serial,
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "not_before": _moment(certificate.not_before),
+        "not_after": _moment(certificate.not_after),
+        "key_type": certificate.key_type,
+        "fingerprint": certificate.fingerprint,
+        "files": list(dict.fromkeys((certificate.certificate_file, certificate.key_file))),
+        "warnings": list(certificate.warnings),
+        "generation": generation.number,
+        "loaded_at": _moment(generation.loaded_at),
+    }
+
+
+def _told(reload: Reload | None) -> dict[str, str] | None:
+    if reload is None:
+        return None
+    return {"time": _moment(reload.at), "result": reload.kind, "message": reload.message}
+
+
+def _summary(certificate: Certificate) -> str:
+    names = ", ".join(certificate.names) or "no names"
+    return (
+        f"for {names}, {certificate.key_type}, valid until {_moment(certificate.not_after)}, "
+        f"from {certificate.certificate_file}"
+    )
+
+
+def _moment(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
