@@ -137,9 +137,12 @@ def test_a_good_request_before_garbage_is_answered(client: TlsClient, app: Scrip
     assert app.request.target == b"/good"
 
 
-def test_a_long_request_line_is_a_414(client: TlsClient, app: ScriptedApp) -> None:
-    """A request line above MAX_HEAD, 32 KiB unless set, is refused as such."""
-    assert_refused(client, client.ask(get("/" + "x" * 40000)), 414)
+@pytest.mark.parametrize("cut", [0, 4, 1000, 20000, 32000])
+def test_a_long_request_line_is_a_414(client: TlsClient, app: ScriptedApp, cut: int) -> None:
+    """A request line above MAX_HEAD, 32 KiB unless set, is refused as such, wherever it was cut."""
+    request = get("/" + "x" * 40000)
+    client.send(request[:cut], request[cut:])
+    assert_refused(client, client.read_response(), 414)
     assert app.connections == []
 
 

@@ -10,9 +10,7 @@ no future: it is told what happens, and says what is to be done. Who may speak t
 """
 
 import math
-import os
 from collections.abc import Sequence
-from itertools import count
 from time import monotonic
 from typing import Protocol
 
@@ -27,6 +25,9 @@ from tlsproxy.proxy.upstream import Upstream
 # RFC 9110 section 9.2.2: asking twice does what asking once does.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _NEVER = math.inf
+# How long the app may take to say 100 before it is said for it: one that knows nothing of Expect waits for the body
+# that the client holds back (curl gives up waiting after a second as well).
+_CONTINUE_AFTER = 1.0
 
 
 class Stream(Protocol):
@@ -76,12 +77,6 @@ class Service:
         self.fixes = fixes
         self.timeouts = timeouts
         self.journal = journal
-        self._prefix = os.urandom(8).hex().encode()
-        self._count = count(1)
-
-    def next_id(self) -> bytes:
-        """A request id that no other request of any process has."""
-        return b"%b-%x" % (self._prefix, next(self._count))
 
     def exchange(self, stream: Stream, request: Request, *, has_body: bool) -> "Exchange":
         """Begin an exchange.
@@ -97,9 +92,9 @@ class Exchange(Record):
 
     __slots__ = (
         "_asked",
+        "_awaits_continue",
         "_body_ended",
         "_chunked",
-        "_expects",
         "_for_head",
         "_head",
         "_held",
@@ -115,8 +110,8 @@ class Exchange(Record):
 
     def __init__(self, service: Service, stream: Stream, request: Request, *, has_body: bool) -> None:
         super().__init__(stream.client, request)
-        rewritten = for_app(request, stream.client.peer, service.next_id())
-        self._head, _, self._host, self.request_id, self.address, self.agent, self.referer, self._expects = rewritten
+        rewritten = for_app(request, stream.client.peer, service.journal.next_id())
+        self._head, _, self._host, self.request_id, self.address, self.agent, self.referer, expects = rewritten
         self._service = service
         self._stream: Stream | None = stream
         self._upstream: Upstream | None = None
@@ -125,6 +120,8 @@ class Exchange(Record):
         self._for_head = request.method == "HEAD"
         self._repeatable = not has_body and request.method in _IDEMPOTENT
         self._body_ended = not has_body
+        self._awaits_continue = expects and has_body
+        """Whether the client holds its body back until it is told 100."""
         self._asked = False
         self._used = False
         self._held = False
@@ -140,6 +137,7 @@ class Exchange(Record):
     def body(self, piece: bytes) -> None:
         """Take a piece of the body."""
         self.received += len(piece)
+        self._awaits_continue = False
         self._out.append(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
 
     def end(self) -> None:
@@ -182,6 +180,8 @@ class Exchange(Record):
         self.app_started = monotonic()
         if self._body_ended:
             self.deadline = self.app_started + self._service.timeouts.response
+        elif self._awaits_continue:
+            self.deadline = self.app_started + _CONTINUE_AFTER
         upstream.begin(self, for_head=self._for_head)
         if stream.slow:
             upstream.hold()
@@ -210,15 +210,24 @@ class Exchange(Record):
     # ------------------------------------------------------------------ the response comes
 
     def interim(self, response: Response) -> None:
-        """Pass on a 1xx response (RFC 9110 section 15.2) to a client that can have one."""
-        if self._stream is not None and self.version != (1, 0) and (response.status != 100 or self._expects):
+        """Pass on a 1xx response to a client that can have one, and 100 to one that waits for it."""
+        if response.status == 100:
+            self._say_continue(response.reason)
+        elif self._stream is not None and self.version != (1, 0):
             self._stream.interim(response.status, response.reason, response.fields)
+
+    def _say_continue(self, reason: bytes) -> None:
+        if self._stream is not None and self._awaits_continue:
+            self._awaits_continue = False
+            self.deadline = _NEVER
+            self._stream.interim(100, reason, ())
 
     def respond(self, response: Response, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
         """Pass on the response's head and what has come of its body, in one call."""
         stream = self._stream
         assert stream is not None
         self.status = response.status
+        self._awaits_continue = False
         self._service.fixes.apply(response, self._host)
         response.fields.append((b"X-Request-ID", self.request_id))
         self._passing(chunks, end=end)
@@ -289,7 +298,9 @@ class Exchange(Record):
 
     def expired(self) -> None:
         """End what has taken too long."""
-        if self._stream is not None and self._stream.slow:
+        if self._awaits_continue:
+            self._say_continue(b"Continue")
+        elif self._stream is not None and self._stream.slow:
             self.fail(BodyTimeout("the client does not read"))
         else:
             self.fail(AppTimeout(f"nothing from the app within {self._service.timeouts.response:g}s"))

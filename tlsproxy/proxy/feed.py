@@ -174,7 +174,8 @@ class Feed:
 
     def _too_large(self, piece: bytes) -> Refusal:
         detail = f"more than {self._limits.head} bytes"
-        lined = self._lined or b"\n" in piece[: self._limits.head].lstrip(b"\r\n")
+        allowed = piece[: self._limits.head - (self._taken - len(piece))]
+        lined = self._lined or b"\n" in allowed.lstrip(b"\r\n")
         return FieldsTooLarge(detail) if lined else TargetTooLong(detail)
 
     # ------------------------------------------------------------------ bodies

@@ -406,7 +406,8 @@ class Front(asyncio.Protocol):
             exchange.fail(refusal)
             return
         record = Record(self.client, request)
-        fields, body = answer(refusal, b"")
+        record.request_id = self._server.journal.next_id()
+        fields, body = answer(refusal, record.request_id)
         self._close = True
         parts = _head(refusal.status, phrase(refusal.status), fields)
         self.transport.write(b"".join([*parts, b"Connection: close\r\n\r\n", body]))

@@ -303,16 +303,22 @@ def from_app(status: int, reason: bytes, fields: Sequence[Field], version: str, 
     Raises:
         AppInvalid: its framing is ambiguous (nginx refuses these since 1.23).
     """
+    if status < 100:
+        raise AppInvalid(f"status {status}")
     if status == 101:
         raise AppInvalid("a change of protocol that nobody asked for")
     kept: list[Field] = []
     noted: dict[int, bytes] = {}
     for field in fields:
         kind = _response_kinds[field[0]]
+        if kind in noted and kind in _ONCE:
+            if kind != LENGTH or field[1] != noted[kind]:
+                raise AppInvalid("a field that may stand only once stands twice")
+            continue
         if kind & PASS:
             kept.append(field)
         if kind & NOTE:
-            noted[kind] = _app_joined(kind, noted[kind], field[1]) if kind in noted else field[1]
+            noted[kind] = b"%b, %b" % (noted[kind], field[1]) if kind in noted else field[1]
     connection = tokens(noted[CONNECTION]) if CONNECTION in noted else None
     if connection:
         named = connection - _UNNAMEABLE
@@ -323,12 +329,6 @@ def from_app(status: int, reason: bytes, fields: Sequence[Field], version: str, 
     framing, length = _framing(status, noted, for_head=for_head)
     reusable = framing is not Framing.CLOSE and _keeps_alive(version, connection)
     return Response(status, reason, kept, framing, length, reusable, _FIXABLE & noted.keys())
-
-
-def _app_joined(kind: int, before: bytes, value: bytes) -> bytes:
-    if kind in _ONCE:
-        raise AppInvalid("a field that may stand only once stands twice")
-    return b"%b, %b" % (before, value)
 
 
 def _framing(status: int, noted: Mapping[int, bytes], *, for_head: bool) -> tuple[Framing, int]:

@@ -1,6 +1,8 @@
 """What is left of a request when it is over: its counts, its line, and a word to the operator when the app failed."""
 
 import logging
+import os
+from itertools import count
 from time import monotonic
 from typing import Protocol
 
@@ -85,7 +87,13 @@ class Journal:
     def __init__(self, tally: Tally, lines: Line | None = None) -> None:
         self.tally = tally
         self._lines = lines
+        self._prefix = os.urandom(8).hex().encode()
+        self._count = count(1)
         self._told: dict[str, tuple[float, int]] = {}
+
+    def next_id(self) -> bytes:
+        """A request id that no other request of any process has."""
+        return b"%b-%x" % (self._prefix, next(self._count))
 
     def ended(self, record: Record, refusal: Refusal | None = None) -> None:
         """Take note that a request is over; `refusal`: why its answer is ours, or why it has none."""

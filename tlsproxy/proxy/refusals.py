@@ -197,20 +197,19 @@ def answer(refusal: Refusal, request_id: bytes) -> tuple[list[tuple[bytes, bytes
 
     Args:
         refusal: what went wrong.
-        request_id: of the request, empty where its head was never read.
+        request_id: by which its line is found.
     """
     line = b"%d %b: %b" % (refusal.status, phrase(refusal.status), refusal.text.encode())
-    body = b"%b (request id %b)\n" % (line, request_id) if request_id else line + b"\n"
+    body = b"%b (request id %b)\n" % (line, request_id)
     fields = [
         (b"Content-Type", b"text/plain; charset=utf-8"),
         (b"Content-Length", b"%d" % len(body)),
         (b"Cache-Control", b"no-store"),
         (b"Proxy-Status", b"tlsproxy; error=%b" % refusal.error.encode()),
+        (b"X-Request-ID", request_id),
     ]
     if refusal.retry_after:
         fields.append((b"Retry-After", b"%d" % refusal.retry_after))
-    if request_id:
-        fields.append((b"X-Request-ID", request_id))
     return fields, body
 
 

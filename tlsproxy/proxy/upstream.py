@@ -6,6 +6,7 @@ response's head comes together with what of its body was in the same read, so th
 
 import asyncio
 import os
+import re
 import select
 from collections.abc import Sequence
 from enum import IntEnum
@@ -25,6 +26,10 @@ _view = memoryview(_buffer)
 _LAST_WORDS = 16 * _READ_SIZE
 
 
+# An end of line inside a value: a fold (RFC 9112 section 5.2), or what would be one more line to another reader.
+_FOLD = re.compile(rb"[\r\n]+[ \t]*")
+
+
 class Part(IntEnum):
     """Where in a response a reader stands."""
 
@@ -37,6 +42,10 @@ class ResponseReader:
     """Reads one response after the other from the bytes of a connection; does no I/O.
 
     After each `feed` its attributes tell what has come since: the owner takes `chunks` and `interims` and empties them.
+
+    Old apps end lines with a bare LF, fold fields and put spaces behind chunk sizes. Reading so all the time would
+    cost each request 2 us, so what the strict reading refuses before anything of it was handed on is read once more,
+    leniently; what could split the response is made harmless, and its connection is not used again.
     """
 
     __slots__ = (
@@ -44,6 +53,8 @@ class ResponseReader:
         "_fields",
         "_for_head",
         "_head_size",
+        "_kept",
+        "_lenient",
         "_parser",
         "_reason",
         "chunks",
@@ -66,8 +77,14 @@ class ResponseReader:
         if self._parser is None:
             self._parser = HttpResponseParser(self)
         self._for_head = for_head
-        self._fault: AppInvalid | None = None
+        self._lenient = False
         self._head_size = 0
+        self._kept: list[bytes] | None = []
+        """What was read of a head that is not whole; None once something was handed on."""
+        self._expect_head()
+
+    def _expect_head(self) -> None:
+        self._fault: AppInvalid | None = None
         self._fields: list[Field] = []
         self._reason = b""
         self.part = Part.HEAD
@@ -86,16 +103,36 @@ class ResponseReader:
         """
         if self.part is Part.HEAD:
             self._head_size += len(data)
+        try:
+            self._parse(data)
+        except AppInvalid:
+            if self._kept is None or self._lenient:
+                raise
+            self._read_again(b"".join([*self._kept, data]))
+        if self.part is not Part.HEAD or self.interims:
+            self._kept = None
+        elif self._kept is not None:
+            self._kept.append(bytes(data))
+        if self.part is Part.HEAD and self._head_size > self.MAX_HEAD:
+            raise AppInvalid(f"a response head of more than {self.MAX_HEAD} bytes")
+
+    def _parse(self, data: bytes | memoryview) -> None:
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            if self.part is Part.DONE:
-                self.surplus = True
-            else:
+            if self.part is not Part.DONE:
                 raise self._fault or AppInvalid(str(error)) from error
-        if self.part is Part.HEAD and self._head_size > self.MAX_HEAD:
-            raise AppInvalid(f"a response head of more than {self.MAX_HEAD} bytes")
+            self.surplus = True
+
+    def _read_again(self, data: bytes) -> None:
+        self._lenient = True
+        self._parser = HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
+        self._expect_head()
+        self._parse(_with_one_length(data))
 
     def end(self) -> bool:
         """Take note that the connection has ended; whether that makes the response whole."""
@@ -107,6 +144,11 @@ class ResponseReader:
     def heard(self) -> bool:
         """Whether anything of the response has come."""
         return self._head_size > 0
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection may carry another request."""
+        return self.response is not None and self.response.reusable and not self.surplus and not self._lenient
 
     def forget(self) -> None:
         """Let go of the parser, which waits for a body that a HEAD's answer announces, or is in a cycle with us."""
@@ -127,6 +169,11 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or of the trailer section."""
+        if self._lenient:
+            value = _FOLD.sub(b" ", value)
+            if b"\0" in value:
+                self._fault = AppInvalid("a NUL in a field")
+                raise self._fault
         if self.part is Part.HEAD:
             self._fields.append((name, value.rstrip(b" \t")))
         elif self.part is Part.BODY and passes_as_trailer(name):
@@ -160,6 +207,21 @@ class ResponseReader:
         """The message is whole."""
         if self.part is Part.BODY:
             self.part = Part.DONE
+
+
+def _with_one_length(data: bytes) -> bytes:
+    """The data with one Content-Length line in its head where equal ones are repeated, which llhttp never allows."""
+    head = _HEAD.match(data)
+    lines = list(_LENGTH.finditer(data, 0, head.end() if head else 0))
+    if len({line[1] for line in lines}) != 1:
+        return data
+    for line in reversed(lines[1:]):
+        data = data[: line.start()] + data[line.end() :]
+    return data
+
+
+_HEAD = re.compile(rb".*?\n\r?\n", re.DOTALL)
+_LENGTH = re.compile(rb"^content-length:[ \t]*([0-9]+)[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE)
 
 
 class Borrower(Protocol):
@@ -254,11 +316,10 @@ class Upstream(asyncio.BufferedProtocol):
         """Give the connection back after a whole response; one that can't be lent again is closed."""
         self._borrower = None
         reader = self._reader
-        response = reader.response
-        if response is None or not response.reusable or reader.surplus or self._writing_paused:
+        if not reader.reusable or self._writing_paused:
             self.close()
             return
-        if response.framing is Framing.NONE:
+        if reader.response is not None and reader.response.framing is Framing.NONE:
             reader.forget()
         self.let()
         self._owner.returned(self)

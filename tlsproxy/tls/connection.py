@@ -3,8 +3,8 @@
 OpenSSL does all the TLS. The loops' own TLS transports can't do what is needed here: with them no alert reaches the
 client, a failed handshake is seen by nobody, plain HTTP gets a bare end, a half-close loses the answer, and the
 context is the listener's for good. To what stands above (any asyncio protocol) this is the transport; `eof_received`
-is called there for close_notify, which ends one direction (RFC 8446 section 6.1). A TCP connection that ends without
-it is lost.
+is called there for close_notify, which ends one direction (RFC 8446 section 6.1); the end of the TCP connection's is
+the end of both, because no client that waits for an answer sends it.
 
 A MemoryBIO never shrinks: it is fed in slices of 16 KiB and written through in slices of 32, which leaves 72 KiB
 for a connection after a megabyte each way, against 515.
@@ -130,6 +130,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     __slots__ = (
         "_acceptor",
+        "_begun",
         "_eof_sent",
         "_incoming",
         "_make_upper",
@@ -147,6 +148,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._make_upper = upper
         self._upper: asyncio.Protocol | None = None
         self._state = _State.HANDSHAKE
+        self._begun = False
+        """Whether anything has come."""
         self._peer_done = False
         """Whether the client's close_notify has come."""
         self._eof_sent = False
@@ -179,9 +182,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._decrypt(b"")
 
     def eof_received(self) -> bool:
-        """The TCP connection has ended in one direction: fine after close_notify, else the client is gone."""
-        if self._state is _State.OPEN and self._peer_done:
-            return True
+        """The client has ended the TCP connection: it is gone, whether it has said so by close_notify or not."""
         if self._state is _State.OPEN:
             self._state = _State.CLOSED
             self._lose(None)
@@ -189,7 +190,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end."""
-        if self._state is _State.HANDSHAKE and self._incoming.pending + self._outgoing.pending:
+        if self._state is _State.HANDSHAKE and self._begun:
             self._acceptor.failures["reset"] += 1
         self._state = _State.CLOSED
         self._clear_deadline()
@@ -214,10 +215,11 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def _shake(self, data: bytes) -> bool:
         """Go on with the handshake; whether it is done."""
-        if self._tls.version() is None and data[:1].isalpha():
+        if not self._begun and data[:1].isalpha():
             # A TLS record begins with 22, a method of HTTP with a letter.
             self._fail("plain_http", self._acceptor.plain_answer)
             return False
+        self._begun = True
         self._incoming.write(data)
         try:
             self._tls.do_handshake()
