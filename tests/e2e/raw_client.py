@@ -6,6 +6,7 @@ close_notify, FIN and RST apart.
 """
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -100,6 +101,10 @@ class RawClient:
         finally:
             self.socket.settimeout(TIMEOUT)
         return False
+
+    def wait_readable(self) -> None:
+        """Wait until something has come, and leave it unread."""
+        assert select.select([self.socket], [], [], TIMEOUT)[0], "nothing has come"
 
     def finish_sending(self) -> None:
         """End the sending half and go on reading: FIN."""

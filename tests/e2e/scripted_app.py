@@ -34,6 +34,8 @@ class AppConnection:
         self.recording = True
         self.sent = 0
         """Bytes handed to the kernel."""
+        self.over = threading.Event()
+        """Set when the script has ended and the connection is closed."""
         self.reader = Reader(self.receive)
         self._socket = connection
         self._app = app
@@ -197,6 +199,7 @@ class ScriptedApp:
             self.failures.append(failure)
         finally:
             connection.close()
+            connection.over.set()
 
     def _answer_each(self, connection: AppConnection) -> None:
         while request := connection.read_request():

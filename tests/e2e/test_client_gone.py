@@ -56,10 +56,8 @@ class Endings:
 
 
 @leaving
-def test_a_client_that_leaves_while_it_waits(
-    client: TlsClient, app: ScriptedApp, shared_sidecar: Sidecar, go: Leave
-) -> None:
-    """The app's work ends with the client, and the line says 499, client_gone."""
+def test_a_client_that_leaves_while_it_waits(client: TlsClient, app: ScriptedApp, go: Leave) -> None:
+    """The app's work ends with the client."""
     endings = Endings()
 
     def script(connection: AppConnection) -> None:
@@ -72,15 +70,11 @@ def test_a_client_that_leaves_while_it_waits(
     began = time.monotonic()
     go(client)
     assert endings.within(began) < AT_ONCE
-    line = shared_sidecar.wait_for_line(target="/waiting")
-    assert (line["status"], line["reason"]) == (499, "client_gone")
 
 
 @leaving
-def test_a_client_that_leaves_within_the_response(
-    client: TlsClient, app: ScriptedApp, shared_sidecar: Sidecar, go: Leave
-) -> None:
-    """The app's connection ends with the client, and the line says client_gone."""
+def test_a_client_that_leaves_within_the_response(client: TlsClient, app: ScriptedApp, go: Leave) -> None:
+    """So it does when the response has begun."""
     endings = Endings()
 
     def script(connection: AppConnection) -> None:
@@ -94,13 +88,10 @@ def test_a_client_that_leaves_within_the_response(
     began = time.monotonic()
     go(client)
     assert endings.within(began) < AT_ONCE
-    assert shared_sidecar.wait_for_line(target="/reading")["reason"] == "client_gone"
 
 
 @leaving
-def test_a_client_that_leaves_within_its_body(
-    client: TlsClient, app: ScriptedApp, shared_sidecar: Sidecar, go: Leave
-) -> None:
+def test_a_client_that_leaves_within_its_body(client: TlsClient, app: ScriptedApp, go: Leave) -> None:
     """A body that was cut short never looks complete to the app."""
     endings = Endings()
     app.script(endings.watch)
@@ -110,7 +101,41 @@ def test_a_client_that_leaves_within_its_body(
     go(client)
     assert endings.within(began) < AT_ONCE
     assert app.connections[0].raw.count(b"x") <= 50
-    assert shared_sidecar.wait_for_line(target="/sending")["reason"] == "client_gone"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "answer", "status"),
+    [
+        (get("/waiting"), b"", 499),
+        (get("/reading"), b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", 200),
+        (post("/sending", b"x" * 100)[:-50], b"", 499),
+    ],
+    ids=["waiting", "reading", "sending"],
+)
+def test_a_departure_is_logged(
+    client: TlsClient,
+    app: ScriptedApp,
+    shared_sidecar: Sidecar,
+    request_bytes: bytes,
+    answer: bytes,
+    status: int,
+) -> None:
+    """The request line says client_gone, with the status that the client was given, or 499."""
+    endings = Endings()
+
+    def script(connection: AppConnection) -> None:
+        connection.read_head()
+        connection.send(answer)
+        endings.watch(connection)
+
+    app.script(script)
+    client.send(request_bytes)
+    app.wait_for_requests(1)
+    if answer:
+        client.read_head()
+    client.abort()
+    line = shared_sidecar.wait_for_line(target=app.request.target.decode())
+    assert (line["status"], line["reason"]) == (status, "client_gone")
 
 
 def test_a_chunked_body_cut_short_gets_no_last_chunk(client: TlsClient, app: ScriptedApp) -> None:

@@ -306,11 +306,15 @@ def test_an_early_answer_is_forwarded(client: TlsClient, app: ScriptedApp) -> No
     """An app that answers 413 and closes while the body is still coming is heard."""
 
     def script(connection: AppConnection) -> None:
+        connection.read_request()
+        connection.send(response(b"first"))
         connection.read_head()
         connection.send(response(b"too big", "Connection: close", status="413 Too Large"))
 
     app.script(script)
+    client.get()
     client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
+    client.wait_readable()
     client.send(*[b"x" * 16384] * 20)
     answer = client.read_response()
     assert (answer.status, answer.body) == (413, b"too big")

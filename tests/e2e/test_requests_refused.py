@@ -125,7 +125,7 @@ def test_a_garbled_chunk_ends_the_request(client: TlsClient, app: ScriptedApp, c
     """A body whose framing breaks is refused, and never looks complete to the app."""
     assert_refused(client, client.ask(CHUNKED + b"\r\n4\r\ngood\r\n" + chunks + b"\r\n"), 400)
     for connection in app.connections:
-        connection.wait_closed()
+        assert connection.over.wait(5)
         assert b"0\r\n\r\n" not in connection.raw
 
 
@@ -223,7 +223,7 @@ def test_a_chunked_body_that_grows_too_large_is_a_413(strict_client: TlsClient, 
     strict_client.send(CHUNKED + b"\r\n400\r\n" + b"x" * 1024 + b"\r\n")
     assert_refused(strict_client, strict_client.ask(b"1\r\nx\r\n0\r\n\r\n"), 413)
     for connection in app.connections:
-        connection.wait_closed()
+        assert connection.over.wait(5)
         assert b"0\r\n\r\n" not in connection.raw
 
 
@@ -266,9 +266,11 @@ def test_compressed_bodies_pass_untouched(client: TlsClient, app: ScriptedApp) -
     """Content-Encoding is between client and app: neither body is inflated."""
     packed = gzip.compress(b"x" * 10000)
     app.answer(response(packed, "Content-Encoding: gzip"))
-    answer = client.ask(post("/", packed, "Content-Encoding: gzip"))
-    assert (app.request.body, app.request.get(b"Content-Encoding")) == (packed, b"gzip")
-    assert (answer.body, answer.get(b"Content-Encoding")) == (packed, b"gzip")
+    chunked = CHUNKED + b"Content-Encoding: gzip\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed)
+    for request_bytes in (post("/", packed, "Content-Encoding: gzip"), chunked):
+        answer = client.ask(request_bytes)
+        assert (answer.body, answer.get(b"Content-Encoding")) == (packed, b"gzip")
+        assert (app.requests[-1].body, app.requests[-1].get(b"Content-Encoding")) == (packed, b"gzip")
 
 
 def test_a_broken_compressed_body_passes_too(client: TlsClient, app: ScriptedApp) -> None:
@@ -277,7 +279,7 @@ def test_a_broken_compressed_body_passes_too(client: TlsClient, app: ScriptedApp
     assert app.request.body == b"no gzip"
 
 
-@pytest.mark.parametrize("token", ["something-unknown", "h2c", "TLS/1.0", "websocket2"])
+@pytest.mark.parametrize("token", ["websocket", "tcp", "something-unknown", "h2c", "TLS/1.0", "websocket2"])
 def test_requests_behind_an_upgrade_are_not_lost(client: TlsClient, app: ScriptedApp, token: str) -> None:
     """When the app ignores an Upgrade, what follows in the same packet is answered."""
     client.send(get("/1", "Connection: Upgrade", f"Upgrade: {token}") + get("/2") + post("/3", b"body"))
@@ -296,6 +298,8 @@ def test_a_body_behind_an_upgrade_is_a_body(client: TlsClient, app: ScriptedApp)
 
 def test_a_refusal_is_read_by_a_client_that_is_still_sending(client: TlsClient, app: ScriptedApp) -> None:
     """The connection lingers after a refusal, so that no reset overtakes the answer."""
+    client.get()
     client.send(b"FOO / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+    client.wait_readable()
     client.send(*[b"x" * 16384] * 20)
     assert_refused(client, client.read_response(), 400)

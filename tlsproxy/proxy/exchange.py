@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Protocol
 
 from tlsproxy.proxy.fixes import Fixes
-from tlsproxy.proxy.heads import Field, Framing, Request, Response, for_app
+from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, Field, Framing, Request, Response, for_app
 from tlsproxy.proxy.journal import Client, Journal, Record
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.pool import Pool
@@ -53,7 +53,7 @@ class Stream(Protocol):
     ) -> None:
         """Send the head and what there is of the body; with `end` the response is whole and the stream is left.
 
-        A framing of LENGTH or NONE promises that the fields say so; with the others the stream frames the body.
+        A framing of BY_LENGTH or NO_BODY promises that the fields say so; with the others the stream frames the body.
         """
 
     def send(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field] = ()) -> None:
@@ -318,7 +318,7 @@ class Exchange(Record):
             fields, body = answer(refusal, self.request_id)
             chunks = [] if self._for_head else [body]
             self.sent = sum(map(len, chunks))
-            framing = Framing.NONE if self._for_head else Framing.LENGTH
+            framing: Framing = NO_BODY if self._for_head else BY_LENGTH
             stream.start(refusal.status, phrase(refusal.status), fields, framing, chunks, end=True)
         self._over(refusal)
 

@@ -19,7 +19,7 @@ from aiohttp.http import RawRequestMessage
 
 from tlsproxy.proxy.feed import Feed
 from tlsproxy.proxy.forwarding import Forwarding
-from tlsproxy.proxy.heads import Field, Framing, Request
+from tlsproxy.proxy.heads import BY_CHUNKS, BY_CLOSE, Field, Framing, Request
 from tlsproxy.proxy.journal import Client, Journal, Record
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.refusals import BodyTimeout, BodyTooLarge, HeadTimeout, Refusal, answer, phrase
@@ -344,7 +344,7 @@ class Front(asyncio.Protocol):
         """Send the head and what there is of the body, in one write."""
         parts = _head(status, reason, fields)
         self._chunking = False
-        if framing is Framing.CHUNKED or framing is Framing.CLOSE:
+        if framing in _UNSIZED:
             # RFC 9112 section 6.1: an HTTP/1.0 client knows no chunks; the end of the connection ends its body.
             if self._http10:
                 self._close = True
@@ -491,6 +491,7 @@ class Front(asyncio.Protocol):
 
 
 _BY_EXCHANGE, _BY_TAIL = 1, 2
+_UNSIZED = frozenset({BY_CHUNKS, BY_CLOSE})
 
 
 def _head(status: int, reason: bytes, fields: Sequence[Field]) -> list[bytes]:

@@ -7,8 +7,8 @@ field costs one look-up in a dictionary. Nothing here knows sockets, clocks or s
 
 import re
 from collections.abc import Mapping, Sequence
-from enum import Enum
-from typing import NamedTuple, Protocol
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, Protocol
 
 from tlsproxy.proxy.forwarding import Peer, Said
 from tlsproxy.proxy.refusals import AppInvalid, BadRequest, MethodRefused, VersionRefused
@@ -173,10 +173,10 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
         if kind & PASS:
             lines.append(b"%b: %b\r\n" % field)
         if kind & NOTE:
-            noted[kind] = _joined(kind, noted[kind], field[1]) if kind in noted else field[1]
+            noted[kind] = field[1] if kind not in noted else _joined(kind, noted[kind], field[1])
     target, host = _target(request, noted.get(HOST), lines)
-    if CONNECTION in noted:
-        lines = _without_named(lines, noted[CONNECTION])
+    if CONNECTION in noted and (named := _options(noted[CONNECTION]).named):
+        lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
     if CODING in noted:
         _check_coding(noted, version)
         lines.append(b"Transfer-Encoding: chunked\r\n")
@@ -207,6 +207,11 @@ _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
 
 
+@lru_cache(maxsize=1024)
+def _is_authority(host: bytes) -> bool:
+    return _AUTHORITY.fullmatch(host) is not None
+
+
 def _joined(kind: int, before: bytes, value: bytes) -> bytes:
     """The value of a field that comes once more: a list goes on, what may stand only once is refused."""
     if kind in _ONCE:
@@ -221,7 +226,7 @@ def _target(request: Request, host: bytes | None, lines: list[bytes]) -> tuple[b
         target, host = _origin_form(target, host, lines)
     if b"#" in target:
         raise BadRequest("a fragment in the request target")
-    if host is not None and not _AUTHORITY.fullmatch(host):
+    if host is not None and not _is_authority(host):
         raise BadRequest(f"Host {host!r}")
     return target, host or b""
 
@@ -248,27 +253,34 @@ def _check_coding(noted: Mapping[int, bytes], version: tuple[int, int]) -> None:
         raise BadRequest(f"Transfer-Encoding {noted[CODING]!r}")
 
 
-def tokens(value: bytes) -> set[bytes]:
-    """The members of a list of tokens in lower case (RFC 9110 section 5.6.1)."""
-    return {token.strip().lower() for token in value.split(b",")} - {b""}
+class Options(NamedTuple):
+    """What a Connection field asks for (RFC 9110 section 7.6.1)."""
+
+    close: bool
+    keep_alive: bool
+    named: frozenset[bytes]
+    """Names of fields that are meant for this hop alone, in lower case, besides those that always are."""
 
 
-def _without_named(lines: list[bytes], connection: bytes) -> list[bytes]:
-    """The lines without the fields that Connection names."""
-    named = tokens(connection) - _UNNAMEABLE
-    return [line for line in lines if line.partition(b":")[0].lower() not in named]
+_NO_OPTIONS = Options(close=False, keep_alive=False, named=frozenset())
+
+
+@lru_cache(maxsize=1024)
+def _options(value: bytes) -> Options:
+    tokens = {token.strip().lower() for token in value.split(b",")} - {b""}
+    named = frozenset(tokens - _UNNAMEABLE - {b"close", b"keep-alive", b"upgrade"})
+    return Options(b"close" in tokens, b"keep-alive" in tokens, named)
 
 
 # ---------------------------------------------------------------------------- responses
 
 
-class Framing(Enum):
-    """How the app ends a response's body (RFC 9112 section 6.3)."""
-
-    NONE = "no body"
-    LENGTH = "Content-Length"
-    CHUNKED = "chunked"
-    CLOSE = "the end of the connection"
+# How a body ends (RFC 9112 section 6.3). Plain integers: an Enum's members cost 80 ns at each look-up in Python 3.11.
+Framing = Literal[0, 1, 2, 3]
+NO_BODY: Final = 0
+BY_LENGTH: Final = 1
+BY_CHUNKS: Final = 2
+BY_CLOSE: Final = 3
 
 
 class Response(NamedTuple):
@@ -280,14 +292,11 @@ class Response(NamedTuple):
     """With its Content-Length, if it has one; never with Transfer-Encoding."""
     framing: Framing
     length: int
-    """Of the body, where the framing is LENGTH."""
+    """Of the body, where the framing is BY_LENGTH."""
     reusable: bool
     """Whether the connection to the app may carry another request afterwards."""
-    noted: frozenset[int]
-    """Kinds of the fields that a fix may apply to."""
-
-
-_FIXABLE = frozenset({LOCATION, SET_COOKIE, TRANSPORT_SECURITY})
+    noted: Mapping[int, bytes]
+    """Values of the noted fields by their kind."""
 
 
 def from_app(status: int, reason: bytes, fields: Sequence[Field], version: str, *, for_head: bool = False) -> Response:
@@ -311,24 +320,31 @@ def from_app(status: int, reason: bytes, fields: Sequence[Field], version: str, 
     noted: dict[int, bytes] = {}
     for field in fields:
         kind = _response_kinds[field[0]]
-        if kind in noted and kind in _ONCE:
-            if kind != LENGTH or field[1] != noted[kind]:
-                raise AppInvalid("a field that may stand only once stands twice")
-            continue
+        if kind & NOTE:
+            if kind not in noted:
+                noted[kind] = field[1]
+            elif kind == LENGTH and field[1] == noted[kind]:
+                continue
+            else:
+                noted[kind] = _app_joined(kind, noted[kind], field[1])
         if kind & PASS:
             kept.append(field)
-        if kind & NOTE:
-            noted[kind] = b"%b, %b" % (noted[kind], field[1]) if kind in noted else field[1]
-    connection = tokens(noted[CONNECTION]) if CONNECTION in noted else None
-    if connection:
-        named = connection - _UNNAMEABLE
+    close, keep_alive, named = _options(noted[CONNECTION]) if CONNECTION in noted else _NO_OPTIONS
+    if named:
         kept = [field for field in kept if field[0].lower() not in named]
     if LENGTH in noted and (status < 200 or status == 204):
         # RFC 9110 section 8.6: these never have one, and a client that believed it would wait.
         kept = [field for field in kept if _response_kinds[field[0]] != LENGTH]
     framing, length = _framing(status, noted, for_head=for_head)
-    reusable = framing is not Framing.CLOSE and _keeps_alive(version, connection)
-    return Response(status, reason, kept, framing, length, reusable, _FIXABLE & noted.keys())
+    # RFC 9112 section 9.3: HTTP/1.1 goes on unless told otherwise, HTTP/1.0 only if told so.
+    reusable = framing != BY_CLOSE and not close and (version == "1.1" or keep_alive)
+    return Response(status, reason, kept, framing, length, reusable, noted)
+
+
+def _app_joined(kind: int, before: bytes, value: bytes) -> bytes:
+    if kind in _ONCE:
+        raise AppInvalid("a field that may stand only once stands twice")
+    return b"%b, %b" % (before, value)
 
 
 def _framing(status: int, noted: Mapping[int, bytes], *, for_head: bool) -> tuple[Framing, int]:
@@ -341,19 +357,12 @@ def _framing(status: int, noted: Mapping[int, bytes], *, for_head: bool) -> tupl
     if length is not None and not length.isdigit():
         raise AppInvalid(f"Content-Length {length!r}")
     if for_head or status < 200 or status in {204, 304}:
-        return Framing.NONE, 0
+        return NO_BODY, 0
     if coding is not None:
-        return Framing.CHUNKED, 0
+        return BY_CHUNKS, 0
     if length is not None:
-        return (Framing.LENGTH, int(length)) if length.strip(b"0") else (Framing.NONE, 0)
-    return Framing.CLOSE, 0
-
-
-def _keeps_alive(version: str, connection: set[bytes] | None) -> bool:
-    """Whether the app's connection goes on after this message (RFC 9112 section 9.3)."""
-    if connection is None:
-        return version == "1.1"
-    return b"close" not in connection and (version == "1.1" or b"keep-alive" in connection)
+        return (BY_LENGTH, int(length)) if length.strip(b"0") else (NO_BODY, 0)
+    return BY_CLOSE, 0
 
 
 def passes_as_trailer(name: bytes) -> bool:

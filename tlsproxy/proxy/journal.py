@@ -19,7 +19,7 @@ _REPEAT_AFTER = 10.0
 class Client:
     """One client connection, as the request line tells of it."""
 
-    __slots__ = ("cipher", "peer", "server_name", "tls")
+    __slots__ = ("cipher", "peer", "server_name", "shown", "tls")
 
     def __init__(self, peer: Peer, tls: str = "", cipher: str = "", server_name: str = "") -> None:
         self.peer = peer
@@ -28,6 +28,8 @@ class Client:
         self.cipher = cipher
         self.server_name = server_name
         """What the client asked for by SNI; empty when it did not."""
+        self.shown = ""
+        """All this in a request line, once one was written."""
 
 
 class Record:

@@ -49,7 +49,7 @@ class Lending(Generic[Asker, Connection]):
             asker: who wants one.
             fresh: whether only one that was never used will do; who asks so has waited before and goes first.
         """
-        if not fresh and self.idle and not self.waiting and self._has_room:
+        if self.idle and not fresh and not self.waiting and (not self._limit or self._has_room):
             connection, _ = self.idle.popitem()
             self.lent.add(connection)
             return connection
@@ -60,11 +60,11 @@ class Lending(Generic[Asker, Connection]):
 
     @property
     def _has_room(self) -> bool:
-        return not self._limit or len(self.lent) + self.opening < self._limit
+        return len(self.lent) + self.opening < self._limit
 
     def next_to_open(self) -> bool:
         """Whether one more connection is to be opened for those who wait; then it counts as being opened."""
-        if len(self.waiting) <= self.opening or not self._has_room:
+        if len(self.waiting) <= self.opening or (self._limit and not self._has_room):
             return False
         self.opening += 1
         return True

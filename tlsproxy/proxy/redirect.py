@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from tlsproxy.proxy.exchange import Stream
-from tlsproxy.proxy.heads import Field, Framing, Request, for_app
+from tlsproxy.proxy.heads import NO_BODY, Field, Request, for_app
 from tlsproxy.proxy.journal import Journal, Record
 from tlsproxy.proxy.refusals import BadRequest, Refusal, phrase
 
@@ -66,7 +66,7 @@ class Redirect(Record):
     def _answer(self, status: int, fields: Sequence[Field], refusal: Refusal | None = None) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            stream.start(status, phrase(status), fields, Framing.NONE, (), end=True)
+            stream.start(status, phrase(status), fields, NO_BODY, (), end=True)
             self._service.journal.ended(self, refusal)
 
     def body(self, piece: bytes) -> None:

@@ -72,9 +72,11 @@ class JsonLines(RequestLog):
     def __init__(self, sink: Sink, *, errors_only: bool = False, query: bool = True) -> None:
         super().__init__(sink, errors_only=errors_only, query=query)
         self._strings: dict[bytes, str] = {b"": "null"}
-        self._clients: dict[tuple[str, str, str], str] = {}
 
     def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
+        strings = self._strings
+        agent = record.agent
+        referer = record.referer if self._query else self._referer(record)
         return (
             '{"time":"%s.%03dZ","client":"%s","method":"%s","target":%s,"protocol":"%s","status":%d,"received":%d,'
             '"sent":%d,"duration":%.6f,"app_duration":%s,%s,"request_id":%s,"user_agent":%s,"referer":%s,"reason":%s}\n'
@@ -84,38 +86,32 @@ class JsonLines(RequestLog):
             record.address,
             record.method,
             _quoted(self._target(record)),
-            _protocol(record),
+            "HTTP/1.1" if record.version == (1, 1) else _protocol(record),
             record.status,
             record.received,
             record.sent,
             now - record.started,
             "%.6f" % (now - record.app_started) if record.app_started else "null",
-            self._connection(record.client),
-            _quoted(record.request_id.decode("latin-1")) if record.request_id else "null",
-            self._string(record.agent),
-            self._string(self._referer(record)),
+            record.client.shown or self._show(record.client),
+            _quoted(record.request_id.decode("latin-1")),
+            strings.get(agent) or self._string(agent),
+            strings.get(referer) or self._string(referer),
             f'"{reason}"' if reason else "null",
         )
 
     def _string(self, value: bytes) -> str:
         """A field's value as JSON, null when it was not sent."""
-        text = self._strings.get(value)
-        if text is None:
-            if len(self._strings) >= _REMEMBERED:
-                self._strings = {b"": "null"}
-            text = self._strings[value] = _quoted(value.decode("utf-8", "backslashreplace"))
+        if len(self._strings) >= _REMEMBERED:
+            self._strings = {b"": "null"}
+        text = self._strings[value] = _quoted(value.decode("utf-8", "backslashreplace"))
         return text
 
-    def _connection(self, client: Client) -> str:
+    def _show(self, client: Client) -> str:
         """What is the same for every request of a connection."""
-        key = (client.tls, client.cipher, client.server_name)
-        text = self._clients.get(key)
-        if text is None:
-            if len(self._clients) >= _REMEMBERED:
-                self._clients.clear()
-            tls, cipher, name = (_quoted(value) if value else "null" for value in key)
-            text = self._clients[key] = f'"tls":{tls},"cipher":{cipher},"sni":{name},"client_cert":null'
-        return text
+        values = (client.tls, client.cipher, client.server_name)
+        tls, cipher, name = (_quoted(value) if value else "null" for value in values)
+        client.shown = f'"tls":{tls},"cipher":{cipher},"sni":{name},"client_cert":null'
+        return client.shown
 
 
 class CombinedLines(RequestLog):
@@ -139,8 +135,6 @@ class CombinedLines(RequestLog):
 
 def _protocol(record: Record) -> str:
     version = record.version
-    if version == (1, 1):
-        return "HTTP/1.1"
     return f"HTTP/{version[0]}.{version[1]}" if version else "-"
 
 

@@ -9,12 +9,11 @@ import os
 import re
 import select
 from collections.abc import Sequence
-from enum import IntEnum
-from typing import Protocol, cast
+from typing import Final, Literal, Protocol, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
-from tlsproxy.proxy.heads import Field, Framing, Response, from_app, passes_as_trailer
+from tlsproxy.proxy.heads import BY_CLOSE, NO_BODY, Field, Response, from_app, passes_as_trailer
 from tlsproxy.proxy.refusals import AppFault, AppInvalid, AppReset, AppTruncated
 
 # All connections read into one buffer: what is read is parsed and copied before the loop reads again. uvloop's own
@@ -30,12 +29,11 @@ _LAST_WORDS = 16 * _READ_SIZE
 _FOLD = re.compile(rb"[\r\n]+[ \t]*")
 
 
-class Part(IntEnum):
-    """Where in a response a reader stands."""
-
-    HEAD = 0
-    BODY = 1
-    DONE = 2
+# Where in a response a reader stands.
+Part = Literal[0, 1, 2]
+HEAD: Final = 0
+BODY: Final = 1
+DONE: Final = 2
 
 
 class ResponseReader:
@@ -70,6 +68,12 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self._parser: HttpResponseParser | None = None
+        self._fault: AppInvalid | None = None
+        self._fields: list[Field] = []
+        self._reason = b""
+        self.interims: list[Response] = []
+        self.surplus = False
+        """Whether bytes came that belong to no response that was asked for."""
         self.begin(for_head=False)
 
     def begin(self, *, for_head: bool) -> None:
@@ -79,21 +83,15 @@ class ResponseReader:
         self._for_head = for_head
         self._lenient = False
         self._head_size = 0
-        self._kept: list[bytes] | None = []
+        self._kept: tuple[bytes, ...] | None = ()
         """What was read of a head that is not whole; None once something was handed on."""
         self._expect_head()
 
     def _expect_head(self) -> None:
-        self._fault: AppInvalid | None = None
-        self._fields: list[Field] = []
-        self._reason = b""
-        self.part = Part.HEAD
+        self.part: Part = HEAD
         self.response: Response | None = None
-        self.interims: list[Response] = []
         self.chunks: list[bytes] = []
-        self.trailers: list[Field] = []
-        self.surplus = False
-        """Whether bytes came that belong to no response that was asked for."""
+        self.trailers: tuple[Field, ...] = ()
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read on.
@@ -101,19 +99,19 @@ class ResponseReader:
         Raises:
             AppInvalid: this is no HTTP response, or one whose framing is ambiguous.
         """
-        if self.part is Part.HEAD:
+        if self.part == HEAD:
             self._head_size += len(data)
         try:
             self._parse(data)
         except AppInvalid:
             if self._kept is None or self._lenient:
                 raise
-            self._read_again(b"".join([*self._kept, data]))
-        if self.part is not Part.HEAD or self.interims:
+            self._read_again(b"".join((*self._kept, data)))
+        if self.part != HEAD or self.interims:
             self._kept = None
         elif self._kept is not None:
-            self._kept.append(bytes(data))
-        if self.part is Part.HEAD and self._head_size > self.MAX_HEAD:
+            self._kept = (*self._kept, bytes(data))
+        if self.part == HEAD and self._head_size > self.MAX_HEAD:
             raise AppInvalid(f"a response head of more than {self.MAX_HEAD} bytes")
 
     def _parse(self, data: bytes | memoryview) -> None:
@@ -121,7 +119,7 @@ class ResponseReader:
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            if self.part is not Part.DONE:
+            if self.part != DONE:
                 raise self._fault or AppInvalid(str(error)) from error
             self.surplus = True
 
@@ -131,14 +129,16 @@ class ResponseReader:
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
+        self._fault = None
+        self.interims.clear()
         self._expect_head()
         self._parse(_with_one_length(data))
 
     def end(self) -> bool:
         """Take note that the connection has ended; whether that makes the response whole."""
-        if self.part is Part.BODY and self.response is not None and self.response.framing is Framing.CLOSE:
-            self.part = Part.DONE
-        return self.part is Part.DONE
+        if self.part == BODY and self.response is not None and self.response.framing == BY_CLOSE:
+            self.part = DONE
+        return self.part == DONE
 
     @property
     def heard(self) -> bool:
@@ -158,7 +158,7 @@ class ResponseReader:
 
     def on_message_begin(self) -> None:
         """A message begins; one that nobody asked for is surplus."""
-        if self.part is Part.DONE:
+        if self.part == DONE:
             self.surplus = True
         self._fields = []
         self._reason = b""
@@ -170,19 +170,23 @@ class ResponseReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or of the trailer section."""
         if self._lenient:
-            value = _FOLD.sub(b" ", value)
-            if b"\0" in value:
-                self._fault = AppInvalid("a NUL in a field")
-                raise self._fault
-        if self.part is Part.HEAD:
+            value = self._harmless(value)
+        if self.part == HEAD:
             self._fields.append((name, value.rstrip(b" \t")))
-        elif self.part is Part.BODY and passes_as_trailer(name):
-            self.trailers.append((name, value.rstrip(b" \t")))
+        elif self.part == BODY and passes_as_trailer(name):
+            self.trailers += ((name, value.rstrip(b" \t")),)
+
+    def _harmless(self, value: bytes) -> bytes:
+        """A value that is one line to every reader."""
+        if b"\0" in value:
+            self._fault = AppInvalid("a NUL in a field")
+            raise self._fault
+        return _FOLD.sub(b" ", value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         parser = self._parser
-        if self.part is not Part.HEAD or parser is None:
+        if self.part != HEAD or parser is None:
             return
         status = parser.get_status_code()
         try:
@@ -194,19 +198,19 @@ class ResponseReader:
             self.interims.append(response)
             return
         self.response = response
-        self.part = Part.DONE if response.framing is Framing.NONE else Part.BODY
+        self.part = DONE if response.framing == NO_BODY else BODY
 
     def on_body(self, chunk: bytes) -> None:
         """A piece of the body, without its framing."""
-        if self.part is Part.BODY:
+        if self.part == BODY:
             self.chunks.append(chunk)
         else:
             self.surplus = True
 
     def on_message_complete(self) -> None:
         """The message is whole."""
-        if self.part is Part.BODY:
-            self.part = Part.DONE
+        if self.part == BODY:
+            self.part = DONE
 
 
 def _with_one_length(data: bytes) -> bytes:
@@ -284,7 +288,7 @@ class Upstream(asyncio.BufferedProtocol):
         self.idle_since = 0.0
 
     def __repr__(self) -> str:
-        state = "idle" if self._borrower is None else f"lent, in {self._reader.part.name}"
+        state = "idle" if self._borrower is None else "lent"
         return f"<Upstream {state}{', held' if self._holding else ''}{', slow' if self._writing_paused else ''}>"
 
     # ------------------------------------------------------------------ what its borrower does
@@ -319,7 +323,7 @@ class Upstream(asyncio.BufferedProtocol):
         if not reader.reusable or self._writing_paused:
             self.close()
             return
-        if reader.response is not None and reader.response.framing is Framing.NONE:
+        if reader.response is not None and reader.response.framing == NO_BODY:
             reader.forget()
         self.let()
         self._owner.returned(self)
@@ -365,7 +369,7 @@ class Upstream(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """The app sends no more; what ends a body that has no other end."""
         borrower = self._borrower
-        if borrower is not None and self._reader.part is Part.BODY and self._reader.end():
+        if borrower is not None and self._reader.part == BODY and self._reader.end():
             self._tell(borrower)
         return False
 
@@ -420,7 +424,7 @@ class Upstream(asyncio.BufferedProtocol):
         if reader.response is None or self._borrower is not borrower:
             return
         chunks, reader.chunks = reader.chunks, []
-        end = reader.part is Part.DONE
+        end = reader.part == DONE
         if not self._told:
             self._told = True
             borrower.respond(reader.response, chunks, end=end, trailers=reader.trailers)

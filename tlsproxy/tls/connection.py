@@ -16,9 +16,8 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from enum import Enum, auto
 from time import monotonic
-from typing import cast
+from typing import Final, cast
 
 from tlsproxy.measures import Measure
 from tlsproxy.tls.context import ServerObject
@@ -117,12 +116,13 @@ class Acceptor:
         )
 
 
-class _State(Enum):
-    HANDSHAKE = auto()
-    OPEN = auto()
-    LEAVING = auto()
-    """All has been said; what still comes is thrown away until the other side hangs up."""
-    CLOSED = auto()
+# A connection's state. Plain integers: an Enum's members cost 80 ns at each look-up in Python 3.11.
+HANDSHAKE: Final = 0
+OPEN: Final = 1
+LEAVING: Final = 2
+"""All has been said; what still comes is thrown away until the other side hangs up."""
+CLOSED: Final = 3
+_STATES = ("handshake", "open", "leaving", "closed")
 
 
 class Connection(asyncio.Protocol, asyncio.Transport):
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._acceptor = acceptor
         self._make_upper = upper
         self._upper: asyncio.Protocol | None = None
-        self._state = _State.HANDSHAKE
+        self._state: int = HANDSHAKE
         self._begun = False
         """Whether anything has come."""
         self._peer_done = False
@@ -156,12 +156,12 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self.deadline = _NEVER
 
     def __repr__(self) -> str:
-        return f"<Connection {self._state.name} {self._upper!r}>"
+        return f"<Connection {_STATES[self._state]} {self._upper!r}>"
 
     @property
     def is_shaking(self) -> bool:
         """Whether the handshake is not over."""
-        return self._state is _State.HANDSHAKE
+        return self._state == HANDSHAKE
 
     # ------------------------------------------------------------------ the plain transport's protocol
 
@@ -176,23 +176,23 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def data_received(self, data: bytes) -> None:
         """Go on with the handshake, or decrypt."""
-        if self._state is _State.OPEN:
+        if self._state == OPEN:
             self._decrypt(data)
-        elif self._state is _State.HANDSHAKE and self._shake(data) and self._incoming.pending:
+        elif self._state == HANDSHAKE and self._shake(data) and self._incoming.pending:
             self._decrypt(b"")
 
     def eof_received(self) -> bool:
         """The client has ended the TCP connection: it is gone, whether it has said so by close_notify or not."""
-        if self._state is _State.OPEN:
-            self._state = _State.CLOSED
+        if self._state == OPEN:
+            self._state = CLOSED
             self._lose(None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end."""
-        if self._state is _State.HANDSHAKE and self._begun:
+        if self._state == HANDSHAKE and self._begun:
             self._acceptor.failures["reset"] += 1
-        self._state = _State.CLOSED
+        self._state = CLOSED
         self._clear_deadline()
         self._lose(exc)
 
@@ -231,7 +231,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             return False
         self._acceptor.handshakes[self._tls.version() or "", "yes" if self._tls.session_reused else "no"] += 1
         self._clear_deadline()
-        self._state = _State.OPEN
+        self._state = OPEN
         self._flush()
         self._upper = self._make_upper()
         self._upper.connection_made(self)
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def _leave(self) -> None:
         """Say no more, and let the client read what was said: closing on unread input would take it away."""
-        self._state = _State.LEAVING
+        self._state = LEAVING
         self._set_deadline(_LINGER)
         if not self._tcp.is_closing():
             self._tcp.write_eof()
@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         upper = self._upper
         if chunks and upper is not None:
             upper.data_received(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-        if error is not None and self._state is _State.OPEN:
+        if error is not None and self._state == OPEN:
             self._ended(error)
 
     def _ended(self, error: ssl.SSLError) -> None:
@@ -291,14 +291,14 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         elif self._eof_sent:
             self._leave()
         else:
-            self._state = _State.CLOSED
+            self._state = CLOSED
             self._tcp.close()
 
     # ------------------------------------------------------------------ the transport of the protocol above
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send; what is written after the end is dropped, as asyncio's transports do."""
-        if self._state is not _State.OPEN or self._eof_sent:
+        if self._state != OPEN or self._eof_sent:
             return
         if len(data) <= _WRITE_SLICE:
             self._tls.write(data)
@@ -314,27 +314,27 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def write_eof(self) -> None:
         """Send close_notify and end the TCP connection's direction; reading goes on."""
-        if self._state is _State.OPEN and not self._eof_sent:
+        if self._state == OPEN and not self._eof_sent:
             self._notify()
             if not self._tcp.is_closing():
                 self._tcp.write_eof()
 
     def close(self) -> None:
         """Send close_notify and close once all has gone out."""
-        if self._state is _State.OPEN:
+        if self._state == OPEN:
             self._notify()
-            self._state = _State.CLOSED
+            self._state = CLOSED
             self._tcp.close()
             self._set_deadline(self._acceptor.close_timeout)
 
     def abort(self) -> None:
         """End at once, without close_notify: what was sent can't be taken for the whole."""
-        self._state = _State.CLOSED
+        self._state = CLOSED
         self._tcp.abort()
 
     def is_closing(self) -> bool:
         """Whether it has been closed."""
-        return self._state is not _State.OPEN or self._tcp.is_closing()
+        return self._state != OPEN or self._tcp.is_closing()
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         """`cipher`, `tls_version`, `server_name` and `ssl_object` of the TLS; the rest of the plain transport."""
@@ -377,9 +377,9 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def expired(self) -> None:
         """Cut what has taken too long."""
-        if self._state is _State.HANDSHAKE:
+        if self._state == HANDSHAKE:
             self._acceptor.failures["timeout"] += 1
-            self._state = _State.LEAVING
+            self._state = LEAVING
         self._tcp.abort()
 
 

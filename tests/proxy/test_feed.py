@@ -1,0 +1,462 @@
+"""Requests from bytes: what is used of aiohttp's parser, where input is cut, and where its limits lie."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import aiohttp.http
+import pytest
+from aiohttp import http_parser
+from aiohttp.http import HttpRequestParser
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from tlsproxy.proxy import feed as feed_module
+from tlsproxy.proxy.feed import Feed, check_parser
+from tlsproxy.proxy.limits import Limits
+from tlsproxy.proxy.refusals import BadRequest, BodyTooLarge, FieldsTooLarge, Refusal, TargetTooLong
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+POST_HEAD = b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
+CHUNKED_HEAD = b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@dataclass
+class Message:
+    """A request as it came out."""
+
+    method: str
+    target: str
+    names: list[bytes]
+    body: bytes = b""
+    whole: bool = False
+
+
+@dataclass
+class Reading:
+    """A feed that is given pieces and gathers messages, as a connection would."""
+
+    feed: Feed
+    messages: list[Message] = field(default_factory=list)
+
+    def give(self, *pieces: bytes) -> None:
+        for data in pieces:
+            self._give(data)
+
+    def _give(self, data: bytes) -> None:
+        while data:
+            before = data
+            if self.feed.body_expected:
+                piece, data = self.feed.body(data)
+                self.messages[-1].body += piece
+            else:
+                request, data = self.feed.head(data)
+                if request is not None:
+                    names = [name for name, _ in request.raw_headers]
+                    self.messages.append(Message(request.method, request.path, names))
+            assert before.endswith(data)
+            assert len(data) < len(before), "nothing was used"
+            if self.messages:
+                self.messages[-1].whole = not self.feed.body_expected
+
+
+def cut_at(data: bytes, at: int | None) -> list[bytes]:
+    """The data in two pieces, or whole."""
+    return [data] if at is None else [data[:at], data[at:]]
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[n : n + 1] for n in range(len(data))]
+
+
+@pytest.fixture
+def reading(loop: asyncio.AbstractEventLoop) -> Reading:
+    return Reading(Feed(Limits(), loop))
+
+
+def limited(loop: asyncio.AbstractEventLoop, head: int = 1024, body: int = 0) -> Reading:
+    return Reading(Feed(Limits(head=head, body=body), loop))
+
+
+# ---------------------------------------------------------------------------- what is used of aiohttp
+
+
+class Owner:
+    """Stands where aiohttp expects its own protocol."""
+
+    _reading_paused = False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self, resume_parser: bool = True) -> None: ...
+
+
+def parser(loop: asyncio.AbstractEventLoop) -> HttpRequestParser:
+    return HttpRequestParser(
+        Owner(),  # type: ignore[arg-type]  # what Feed relies on as well: only these members are used
+        loop,
+        1 << 20,
+        max_line_size=1024,
+        max_field_size=1024,
+        max_headers=100,
+        auto_decompress=False,
+    )
+
+
+def test_the_parser_in_c_is_there() -> None:
+    """aiohttp was built with its parser in C; start refuses to run without it."""
+    check_parser()
+    assert aiohttp.http.HttpRequestParser is not http_parser.HttpRequestParserPy, "aiohttp has no parser in C"
+
+
+def test_the_parser_in_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only the Python twin is left, the error names the way out."""
+    monkeypatch.setattr(feed_module, "HttpRequestParser", http_parser.HttpRequestParserPy)
+    with pytest.raises(RuntimeError, match="install a wheel"):
+        check_parser()
+
+
+def test_the_parser_takes_its_arguments(loop: asyncio.AbstractEventLoop) -> None:
+    """aiohttp's HttpRequestParser is made with the limits and without inflating bodies."""
+    try:
+        parser(loop)
+    except TypeError as error:
+        pytest.fail(f"the arguments of aiohttp's HttpRequestParser have changed: {error}")
+
+
+def test_feed_data_gives_messages_upgraded_tail(loop: asyncio.AbstractEventLoop) -> None:
+    """feed_data returns (messages, upgraded, tail), and a message is (RawRequestMessage, payload)."""
+    result = parser(loop).feed_data(GET)
+    assert len(result) == 3, "feed_data no longer returns (messages, upgraded, tail)"
+    ((message, payload),) = result[0]
+    used = {"method", "path", "version", "headers", "raw_headers", "should_close", "upgrade", "chunked"}
+    assert used <= set(dir(message)), "RawRequestMessage has changed"
+    assert (message.method, message.path, tuple(message.version)) == ("GET", "/", (1, 1))
+    assert tuple(message.raw_headers) == ((b"Host", b"h"),), "raw_headers no longer holds the bytes as they came"
+    assert payload is EMPTY_PAYLOAD, "a request without a body no longer has EMPTY_PAYLOAD"
+    assert parser(loop).feed_data(GET[:10])[0] in ([], ()), "an unfinished head no longer gives no message"
+
+
+def test_a_payload_is_read_without_waiting(loop: asyncio.AbstractEventLoop) -> None:
+    """A payload is a StreamReader whose read_nowait gives what has come, and whose is_eof tells the end."""
+    reader = parser(loop)
+    ((_, payload),) = reader.feed_data(CHUNKED_HEAD)[0]
+    assert isinstance(payload, StreamReader), "a chunked body's payload is no StreamReader"
+    assert payload.read_nowait(-1) == b"", "read_nowait on an empty payload no longer gives nothing"
+    reader.feed_data(b"5\r\nhello\r\n")
+    assert payload.read_nowait(-1) == b"hello", "read_nowait no longer gives what has come"
+    assert not payload.is_eof()
+    reader.feed_data(b"0\r\n\r\n")
+    assert payload.is_eof(), "is_eof no longer tells the end of a body that was read"
+
+
+def test_errors_are_of_the_known_tree(loop: asyncio.AbstractEventLoop) -> None:
+    """What the parser raises is caught by what Feed catches, and says what it is about."""
+    with pytest.raises(BadHttpMessage):
+        parser(loop).feed_data(b"garbage\r\n\r\n")
+    with pytest.raises(LineTooLong):
+        parser(loop).feed_data(b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"x" * 2000))
+    with pytest.raises(BadHttpMessage, match="Too many headers"):
+        parser(loop).feed_data(GET[:-2] + b"a: b\r\n" * 200 + b"\r\n")
+    chunked = parser(loop)
+    chunked.feed_data(CHUNKED_HEAD)
+    with pytest.raises(HttpProcessingError):
+        chunked.feed_data(b"zz\r\n")
+
+
+def test_the_leak_that_the_fresh_parser_cures_is_still_there(loop: asyncio.AbstractEventLoop) -> None:
+    """A parser that is used on after trailers tells of them in the next head: no longer so, and Feed may keep it."""
+    reader = parser(loop)
+    reader.feed_data(CHUNKED_HEAD)
+    reader.feed_data(b"0\r\nX-Leak: 1\r\n\r\n")
+    ((message, _),) = reader.feed_data(GET)[0]
+    assert b"X-Leak" in dict(message.raw_headers), "aiohttp has mended the leak of trailers"
+
+
+# ---------------------------------------------------------------------------- cutting
+
+PIPELINE: list[tuple[bytes, Message]] = [
+    (GET, Message("GET", "/", [b"Host"])),
+    (POST_HEAD + b"\r\n\r\n!", Message("POST", "/p", [b"Host", b"Content-Length"], b"\r\n\r\n!")),
+    (b"\r\n" + GET, Message("GET", "/", [b"Host"])),
+    (
+        CHUNKED_HEAD + b"6\r\n\r\n\r\nab\r\n3;ext=1\r\nxyz\r\n0\r\nX-Trailer: 1\r\n\r\n",
+        Message("POST", "/c", [b"Host", b"Transfer-Encoding"], b"\r\n\r\nabxyz"),
+    ),
+    (b"\r\n\r\n" + GET, Message("GET", "/", [b"Host"])),
+    (CHUNKED_HEAD + b"0\r\n\r\n", Message("POST", "/c", [b"Host", b"Transfer-Encoding"])),
+    (
+        b"GET /u HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: unknown\r\n\r\n",
+        Message("GET", "/u", [b"Host", b"Connection", b"Upgrade"]),
+    ),
+    (
+        b"POST /v HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok",
+        Message("POST", "/v", [b"Host", b"Connection", b"Upgrade", b"Content-Length"], b"ok"),
+    ),
+    (b"POST /0 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", Message("POST", "/0", [b"Host", b"Content-Length"])),
+    (b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", Message("OPTIONS", "*", [b"Host"])),
+    (GET, Message("GET", "/", [b"Host"])),
+]  # fmt: skip
+ALL = b"".join(data for data, _ in PIPELINE)
+EXPECTED = [Message(m.method, m.target, m.names, m.body, whole=True) for _, m in PIPELINE]
+
+
+def test_a_pipeline_may_be_cut_anywhere(loop: asyncio.AbstractEventLoop) -> None:
+    """Mixed requests give the same messages wherever one read ends and the next begins."""
+    for cut in range(len(ALL) + 1):
+        reading = Reading(Feed(Limits(), loop))
+        reading.give(*cut_at(ALL, cut))
+        assert reading.messages == EXPECTED, f"cut at {cut}: {ALL[max(0, cut - 20) : cut]!r}"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 16])
+def test_a_pipeline_may_be_dribbled(reading: Reading, size: int) -> None:
+    """Reads of any size give the same messages."""
+    for start in range(0, len(ALL), size):
+        reading.give(ALL[start : start + size])
+    assert reading.messages == EXPECTED
+
+
+def test_an_end_of_head_may_be_cut_twice(loop: asyncio.AbstractEventLoop) -> None:
+    """The end is found when each of its four bytes comes alone, between two requests."""
+    for first in range(len(GET) - 4, len(GET)):
+        for second in range(first, len(GET) + 3):
+            reading = Reading(Feed(Limits(), loop))
+            both = GET + GET
+            reading.give(both[:first], both[first:second], both[second:])
+            assert [message.whole for message in reading.messages] == [True, True]
+
+
+def test_trailers_never_leak(reading: Reading) -> None:
+    """What stands in a trailer section is in no request, neither this one nor the next."""
+    reading.give(CHUNKED_HEAD + b"1\r\nx\r\n0\r\nX-Forwarded-For: 1.2.3.4\r\nClient-Cert: x\r\n\r\n" + GET)
+    assert reading.messages[1].names == [b"Host"]
+    assert reading.messages[0].body == b"x"
+
+
+def test_a_body_is_never_taken_for_a_head(reading: Reading) -> None:
+    """A request inside a body is a body, counted or in chunks."""
+    reading.give(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b" % (len(GET), GET))
+    reading.give(CHUNKED_HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(GET), GET))
+    assert [message.body for message in reading.messages] == [GET, GET]
+
+
+def test_a_good_request_before_garbage_is_read(reading: Reading) -> None:
+    """Garbage fails when its turn comes, not before."""
+    with pytest.raises(BadRequest):
+        reading.give(GET + b"\x16\x03\x01garbage\r\n\r\n")
+    assert [message.target for message in reading.messages] == ["/"]
+
+
+@pytest.mark.parametrize("empty", [b"\r\n", b"\r\n\r\n", b"\r\n\r\n\r\n", b"\r\n" * 10])
+def test_empty_lines_begin_no_request(reading: Reading, empty: bytes) -> None:
+    """Empty lines before a request line are passed over and count as nothing (RFC 9112 section 2.2)."""
+    reading.give(empty)
+    assert not reading.feed.in_head
+    reading.give(GET + empty + GET)
+    assert len(reading.messages) == 2
+
+
+@pytest.mark.parametrize("size", [1, 4, 26, 27])
+def test_in_head(reading: Reading, size: int) -> None:
+    """A head has begun with its first byte, and ended with its last."""
+    reading.give(GET[:size])
+    assert reading.feed.in_head is (size < len(GET))
+    reading.give(GET[size:])
+    assert not reading.feed.in_head
+
+
+def test_announced(reading: Reading) -> None:
+    """What is to come of a body with a length is known; a chunked body's is not."""
+    reading.give(POST_HEAD)
+    assert (reading.feed.body_expected, reading.feed.announced, reading.feed.in_head) == (True, 5, False)
+    reading.give(b"12")
+    assert reading.feed.announced == 3
+    reading.give(b"345")
+    assert (reading.feed.body_expected, reading.feed.announced) == (False, 0)
+    reading.give(CHUNKED_HEAD)
+    assert (reading.feed.body_expected, reading.feed.announced) == (True, 0)
+
+
+def test_a_chunk_is_read_before_it_is_whole(reading: Reading) -> None:
+    """Nothing of a body is waited for."""
+    reading.give(CHUNKED_HEAD + b"5\r\nhe")
+    assert reading.messages[0].body == b"he"
+    reading.give(b"llo")
+    assert reading.messages[0].body == b"hello"
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"br"])
+def test_bodies_are_not_inflated(reading: Reading, coding: bytes) -> None:
+    """A compressed body passes as it is, broken or not."""
+    head = CHUNKED_HEAD[:-2] + b"Content-Encoding: %b\r\n\r\n" % coding
+    reading.give(head + b"3\r\n\x1f\x8bx\r\n0\r\n\r\n")
+    assert reading.messages[0].body == b"\x1f\x8bx"
+
+
+# ---------------------------------------------------------------------------- what is no request
+
+BAD = [
+    b"garbage\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost : h\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n folded\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\nX: \0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\nX\0: 1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\n: 1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n",
+    b"GET / HTTP/1.1\nHost: h\n\n",
+    b"GET / HTTP/1.1\r\nHost: h\n\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\n\n" + GET,
+    b"GET / HTTP/1.1\r\nHost: h\rX: 1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +5\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -5\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5, 5\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
+]
+BAD_CHUNKS = [
+    b"zz\r\n",
+    b"-1\r\n",
+    b"0x5\r\nhello\r\n",
+    b"5\r\nhelloX",
+    b"5\r\nhello\n",
+    b"5\nhello\r\n",
+    b"\r\n\r\n",
+    b"ffffffffffffffffffff\r\n",
+    b"0\r\nbad trailer\r\n\r\n",
+    b"0\r\nX: 1\r\n\n",
+    b"5 \r\nhello\r\n",
+]
+
+
+@pytest.mark.parametrize("data", BAD)
+@pytest.mark.parametrize("dribbled", [False, True])
+def test_no_request(reading: Reading, data: bytes, dribbled: bool) -> None:
+    """What two parsers could read differently, or none at all, is refused, however it is cut."""
+    with pytest.raises(BadRequest) as refused:
+        reading.give(*(bytewise(data) if dribbled else [data]))
+    assert reading.messages == []
+    assert "\n" not in refused.value.detail
+
+
+@pytest.mark.parametrize("data", BAD_CHUNKS)
+@pytest.mark.parametrize("dribbled", [False, True])
+def test_no_chunks(reading: Reading, data: bytes, dribbled: bool) -> None:
+    """A body whose chunks are not exactly as they should be is refused, however it is cut."""
+    reading.give(CHUNKED_HEAD)
+    with pytest.raises(BadRequest):
+        reading.give(*(bytewise(data) if dribbled else [data]))
+    assert len(reading.messages) == 1
+
+
+def test_the_detail_holds_nothing_of_the_client(reading: Reading) -> None:
+    """The log's detail is the parser's reason alone."""
+    with pytest.raises(BadRequest) as refused:
+        reading.give(b"GET / HTTP/1.1\r\nHost: h\r\nX: secret\0\r\n\r\n")
+    assert refused.value.detail
+    assert not re.search("secret", refused.value.detail)
+
+
+# ---------------------------------------------------------------------------- limits
+
+
+def head_of(size: int, in_target: int = 0) -> bytes:
+    """A request head of exactly so many bytes, some of them in its target."""
+    start = b"GET /%b HTTP/1.1\r\nHost: h\r\nX: " % (b"t" * in_target)
+    return start + b"x" * (size - len(start) - 4) + b"\r\n\r\n"
+
+
+CUTS = [None, 1, 10, 500, 1000]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_head_of_exactly_the_limit_fits(loop: asyncio.AbstractEventLoop, cut: int | None) -> None:
+    """MAX_HEAD is the size that is allowed, wherever the head is cut, again and again."""
+    reading = limited(loop)
+    for _ in range(3):
+        reading.give(*cut_at(head_of(1024), cut))
+    assert len(reading.messages) == 3
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_one_byte_more_is_too_much(loop: asyncio.AbstractEventLoop, cut: int | None) -> None:
+    """Fields that lead beyond the limit are a 431."""
+    reading = limited(loop)
+    with pytest.raises(FieldsTooLarge):
+        reading.give(*cut_at(head_of(1025), cut))
+
+
+@pytest.mark.parametrize("cut", [*CUTS, 1020, 1024])
+@pytest.mark.parametrize("size", [1010, 1100, 3000])
+def test_a_request_line_beyond_the_limit_is_told_as_such(
+    loop: asyncio.AbstractEventLoop, size: int, cut: int | None
+) -> None:
+    """A target that leads beyond the limit is a 414, wherever it was cut, and though its line may end in this read."""
+    request = b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"t" * size)
+    reading = limited(loop)
+    with pytest.raises(TargetTooLong):
+        reading.give(*cut_at(request, cut))
+
+
+def test_a_head_without_an_end_is_refused_at_the_limit(loop: asyncio.AbstractEventLoop) -> None:
+    """No more than the limit is ever kept of a head that does not end."""
+    reading = limited(loop)
+    reading.give(b"GET /" + b"t" * 1019)
+    with pytest.raises(TargetTooLong):
+        reading.give(b"t")
+    reading = limited(loop)
+    reading.give(b"GET / HTTP/1.1\r\nX: " + b"x" * 1005)
+    with pytest.raises(FieldsTooLarge):
+        reading.give(b"x")
+
+
+@pytest.mark.parametrize(("fields", "fits"), [(1000, True), (1001, False)])
+def test_the_number_of_fields_is_limited(reading: Reading, fields: int, fits: bool) -> None:
+    """A thousand fields are enough for everybody."""
+    head = b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a: b\r\n" * (fields - 1) + b"\r\n"
+    if fits:
+        reading.give(head)
+        assert len(reading.messages[0].names) == fields
+    else:
+        with pytest.raises(FieldsTooLarge):
+            reading.give(head)
+
+
+def test_a_chunked_body_has_a_limit(loop: asyncio.AbstractEventLoop) -> None:
+    """MAX_BODY is what fits of content, framing not counted; it begins anew with each body."""
+    reading = limited(loop, body=10)
+    for _ in range(2):
+        reading.give(CHUNKED_HEAD + b"5\r\nhello\r\n" * 2 + b"0\r\n\r\n")
+    reading.give(CHUNKED_HEAD + b"5\r\nhello\r\n" * 2)
+    with pytest.raises(BodyTooLarge):
+        reading.give(b"1\r\nx")
+
+
+def test_a_trailer_section_has_a_limit(loop: asyncio.AbstractEventLoop) -> None:
+    """Trailers are kept until their section ends, so there is no more of them than there may be of a head."""
+    reading = limited(loop)
+    reading.give(CHUNKED_HEAD + b"0\r\n")
+    with pytest.raises(Refusal):
+        reading.give(*(b"X-%d: %b\r\n" % (n, b"x" * 500) for n in range(20)))
+
+
+@pytest.mark.parametrize("limit", [0, 5])
+def test_a_body_of_any_size_may_pass(loop: asyncio.AbstractEventLoop, limit: int) -> None:
+    """0 is no limit; a length is announced, and whoever reads the announcement judges it."""
+    reading = limited(loop, body=limit)
+    reading.give(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
+    assert reading.feed.announced == 1_000_000

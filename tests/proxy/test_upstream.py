@@ -1,0 +1,555 @@
+"""Responses from an app's bytes, and one connection to the app as its borrower and its owner see it."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.proxy.loopback import until
+from tlsproxy.proxy.heads import Field, Response
+from tlsproxy.proxy.refusals import AppFault, AppInvalid, AppReset, AppTruncated
+from tlsproxy.proxy.upstream import ResponseReader, Upstream
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@dataclass
+class Heard:
+    """What a reader has told of one response."""
+
+    status: int = 0
+    body: bytes = b""
+    interims: list[int] = field(default_factory=list)
+    trailers: list[Field] = field(default_factory=list)
+    whole: bool = False
+    """Whether it was whole before the connection ended."""
+    whole_at_end: bool = False
+    reusable: bool = False
+    fields: list[Field] = field(default_factory=list)
+
+
+def hear(pieces: Sequence[bytes], *, for_head: bool = False) -> Heard:
+    reader = ResponseReader()
+    reader.begin(for_head=for_head)
+    heard = Heard()
+    for piece in pieces:
+        reader.feed(memoryview(piece))
+        heard.interims += [interim.status for interim in reader.interims]
+        heard.body += b"".join(reader.chunks)
+        reader.interims, reader.chunks = [], []
+    heard.trailers = list(reader.trailers)
+    if reader.response is not None:
+        heard.status, heard.fields = reader.response.status, reader.response.fields
+    heard.reusable = reader.reusable
+    heard.whole = reader.part == DONE_PART
+    heard.whole_at_end = reader.end()
+    return heard
+
+
+def _done() -> int:
+    """Where a reader stands after a whole response."""
+    reader = ResponseReader()
+    reader.feed(OK + b"Content-Length: 0\r\n\r\n")
+    return reader.part
+
+
+DONE_PART = _done()
+
+# what it is, its bytes, what is heard of it
+RESPONSES: list[tuple[str, bytes, Heard]] = [
+    ("length", OK + b"Content-Length: 5\r\n\r\nhello", Heard(200, b"hello", whole=True, reusable=True)),
+    ("length 0", OK + b"Content-Length: 0\r\n\r\n", Heard(200, whole=True, reusable=True)),
+    (
+        "chunks",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n",
+        Heard(200, b"hello", whole=True, reusable=True),
+    ),
+    (
+        "trailers",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nSum: 1 \r\nContent-Length: 9\r\nX: y\r\n\r\n",
+        Heard(200, b"x", trailers=[(b"Sum", b"1"), (b"X", b"y")], whole=True, reusable=True),
+    ),
+    ("until the end", OK + b"\r\nhello", Heard(200, b"hello", whole_at_end=True)),
+    ("until the end, empty", OK + b"\r\n", Heard(200, b"", whole_at_end=True)),
+    (
+        "HTTP/1.0 with a length",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        Heard(200, b"ok", whole=True),
+    ),
+    (
+        "HTTP/1.0 kept alive",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok",
+        Heard(200, b"ok", whole=True, reusable=True),
+    ),
+    ("204", b"HTTP/1.1 204 No Content\r\n\r\n", Heard(204, whole=True, reusable=True)),
+    ("204 with a length", b"HTTP/1.1 204 x\r\nContent-Length: 5\r\n\r\n", Heard(204, whole=True, reusable=True)),
+    ("304 with a length", b"HTTP/1.1 304 x\r\nContent-Length: 5\r\n\r\n", Heard(304, whole=True, reusable=True)),
+    ("304 with chunks", b"HTTP/1.1 304 x\r\nTransfer-Encoding: chunked\r\n\r\n", Heard(304, whole=True, reusable=True)),
+    ("no phrase", b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True, reusable=True)),
+    (
+        "interims",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nLink: </x>\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\nx",
+        Heard(200, b"x", interims=[100, 103], whole=True, reusable=True),
+    ),
+    (
+        "interim before nothing",
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 204 x\r\n\r\n",
+        Heard(204, interims=[102], whole=True, reusable=True),
+    ),
+    ("close", OK + b"Connection: close\r\nContent-Length: 1\r\n\r\nx", Heard(200, b"x", whole=True)),
+    # Sloppy ones, which other proxies pass as well: read, but their connection is not used again.
+    ("bare LF", b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", Heard(200, b"hello", whole=True)),
+    ("equal lengths", OK + b"Content-Length: 5\r\n" * 2 + b"\r\nhello", Heard(200, b"hello", whole=True)),
+    (
+        "spaces after a chunk's size",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n0\r\n\r\n",
+        Heard(200, b"hello", whole=True),
+    ),
+    ("a control byte", OK + b"X: a\x01b\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True)),
+    ("a fold", OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True)),
+]  # fmt: skip
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[n : n + 1] for n in range(len(data))]
+
+
+@pytest.mark.parametrize(("data", "expected"), [row[1:] for row in RESPONSES], ids=[row[0] for row in RESPONSES])
+@pytest.mark.parametrize("cut", [lambda data: [data], bytewise], ids=["whole", "byte by byte"])
+def test_responses(data: bytes, expected: Heard, cut: Callable[[bytes], list[bytes]]) -> None:
+    """A response is read alike in one piece and byte by byte."""
+    heard = hear(cut(data))
+    heard.fields = []
+    expected.whole_at_end = expected.whole_at_end or expected.whole
+    assert heard == expected
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 5\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"\r\n",
+        b"Content-Length: 0\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("cut", [lambda data: [data], bytewise], ids=["whole", "byte by byte"])
+def test_the_answer_to_head_has_no_body(fields: bytes, cut: Callable[[bytes], list[bytes]]) -> None:
+    """It is whole with its head, whatever its fields announce."""
+    heard = hear(cut(OK + fields), for_head=True)
+    assert (heard.status, heard.body, heard.whole) == (200, b"", True)
+    assert heard.reusable
+
+
+def test_a_reader_reads_one_after_the_other() -> None:
+    """Each `begin` expects one response, and knows nothing of the one before."""
+    reader = ResponseReader()
+    for n in range(3):
+        reader.begin(for_head=n == 1)
+        reader.feed(OK + b"N: %d\r\nContent-Length: 2\r\n\r\n" % n + (b"" if n == 1 else b"ok"))
+        assert reader.response is not None
+        assert reader.response.fields == [(b"N", b"%d" % n), (b"Content-Length", b"2")]
+        assert reader.chunks == ([] if n == 1 else [b"ok"])
+        assert reader.reusable
+        if n == 1:
+            reader.forget()
+
+
+SURPLUS = [
+    OK + b"Content-Length: 1\r\n\r\nxy",
+    OK + b"Content-Length: 0\r\n\r\n\r\n!",
+    OK + b"Content-Length: 0\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nx",
+    b"HTTP/1.1 204 x\r\n\r\nbody",
+    b"HTTP/1.1 304 x\r\nContent-Length: 4\r\n\r\nbody",
+]
+
+
+@pytest.mark.parametrize("data", SURPLUS)
+@pytest.mark.parametrize("cut", [lambda data: [data], bytewise], ids=["whole", "byte by byte"])
+def test_surplus_spoils_the_connection(data: bytes, cut: Callable[[bytes], list[bytes]]) -> None:
+    """Bytes behind a response are nobody's: the response stands, and the connection is not used again."""
+    heard = hear(cut(data))
+    assert heard.whole
+    assert len(heard.body) < 2
+    assert not heard.reusable
+
+
+def test_a_body_for_head_spoils_the_connection() -> None:
+    """An app that sends a body to HEAD has its response passed on, and its connection closed."""
+    heard = hear([OK + b"Content-Length: 5\r\n\r\nhello"], for_head=True)
+    assert (heard.whole, heard.body, heard.reusable) == (True, b"", False)
+
+
+INVALID = [
+    b"garbage\r\n\r\n",
+    b"\x15\x03\x01\x00\x02\x02F",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"HTTP/1.1 20 OK\r\n\r\n",
+    b"HTTP/1.1 2000 OK\r\n\r\n",
+    b"HTTP/1.1 099 OK\r\n\r\n",
+    b"HTTP/1.1 abc OK\r\n\r\n",
+    b"HTTP/11 200 OK\r\n\r\n",
+    b"HTTP/3.1 200 OK\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+    OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+    OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    OK + b"Content-Length: five\r\n\r\n",
+    OK + b"Content-Length: -5\r\n\r\n",
+    OK + b"Content-Length: 99999999999999999999\r\n\r\n",
+    OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked, gzip\r\n\r\n",
+    OK + b"no colon\r\n\r\n",
+    OK + b": no name\r\n\r\n",
+    OK + b"X: a\0b\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n",
+    OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", INVALID)
+@pytest.mark.parametrize("cut", [lambda data: [data], bytewise], ids=["whole", "byte by byte"])
+def test_what_is_no_response(data: bytes, cut: Callable[[bytes], list[bytes]]) -> None:
+    """What is no HTTP response, or one of ambiguous framing, is said to be invalid, however it is cut."""
+    with pytest.raises(AppInvalid):
+        hear(cut(data))
+
+
+@pytest.mark.parametrize("value", [b"a\r\n\tb", b"a\r\n   b", b"a\n b"])
+def test_a_fold_becomes_a_space(value: bytes) -> None:
+    """A value over several lines is one on the way on: it can't begin another line (RFC 9112 section 5.2)."""
+    heard = hear([OK + b"X: " + value + b"\r\nContent-Length: 0\r\n\r\n"])
+    assert heard.fields[0] == (b"X", b"a b")
+
+
+@pytest.mark.parametrize("data", [OK + b"X: a\rSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"])
+def test_no_value_carries_an_end_of_line(data: bytes) -> None:
+    """A bare CR, which another reader may take for the end of a line, is refused or made harmless."""
+    with contextlib.suppress(AppInvalid):
+        assert all(b"\r" not in value and b"\n" not in value for _, value in hear([data]).fields)
+
+
+def test_a_head_has_a_bound() -> None:
+    """A head that does not end is given up above MAX_HEAD; one of just that size is read."""
+    start, end = OK + b"X: ", b"\r\nContent-Length: 0\r\n\r\n"
+    fits = start + b"x" * (ResponseReader.MAX_HEAD - len(start) - len(end)) + end
+    assert hear([fits[:1000], fits[1000:-1], fits[-1:]]).status == 200
+    with pytest.raises(AppInvalid):
+        hear([start, *[b"x" * 65536] * 5])
+
+
+def test_interims_are_bounded() -> None:
+    """An app that never comes to its final response is given up as well."""
+    with pytest.raises(AppInvalid):
+        hear([b"HTTP/1.1 102 Processing\r\n\r\n" * 1000] * 20)
+
+
+# ---------------------------------------------------------------------------- a connection
+
+
+class Owner:
+    """Where the connection goes back to."""
+
+    def __init__(self) -> None:
+        self.news: list[str] = []
+
+    def returned(self, upstream: Upstream) -> None:
+        self.news.append("returned")
+
+    def ended(self, upstream: Upstream) -> None:
+        self.news.append("ended")
+
+
+class Borrower:
+    """Notes what it is told; ends the use when the response does."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.response: Response | None = None
+        self.interims: list[int] = []
+        self.body = b""
+        self.calls: list[str] = []
+        self.trailers: list[Field] = []
+        self.ended = False
+        self.fault: AppFault | None = None
+        self.heard: bool | None = None
+
+    def interim(self, response: Response) -> None:
+        self.interims.append(response.status)
+
+    def respond(self, response: Response, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+        assert self.response is None
+        self.response = response
+        self.calls.append("respond")
+        self._take(chunks, end, trailers)
+
+    def relay(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+        assert self.response is not None
+        self.calls.append("relay")
+        self._take(chunks, end, trailers)
+
+    def _take(self, chunks: Sequence[bytes], end: bool, trailers: Sequence[Field]) -> None:
+        assert not self.ended
+        self.body += b"".join(chunks)
+        if end:
+            self.ended = True
+            self.trailers = list(trailers)
+            self.upstream.release()
+
+    def lost(self, fault: AppFault, *, heard: bool) -> None:
+        assert self.fault is None
+        self.fault, self.heard = fault, heard
+
+    def app_slow(self) -> None:
+        self.calls.append("slow")
+
+    def app_ready(self) -> None:
+        self.calls.append("ready")
+
+
+@dataclass
+class Pair:
+    """A connection and the app's end of it, a plain socket."""
+
+    upstream: Upstream
+    owner: Owner
+    app: socket.socket
+
+    def lend(self, *, for_head: bool = False) -> Borrower:
+        borrower = Borrower(self.upstream)
+        self.upstream.begin(borrower, for_head=for_head)
+        return borrower
+
+    def reset(self) -> None:
+        self.app.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.app.close()
+
+
+@contextlib.asynccontextmanager
+async def connected() -> AsyncIterator[Pair]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        owner = Owner()
+        loop = asyncio.get_running_loop()
+        transport, upstream = await loop.create_connection(lambda: Upstream(owner), *listener.getsockname())
+        app, _ = listener.accept()
+        app.settimeout(5)
+        try:
+            with app:
+                yield Pair(upstream, owner, app)
+        finally:
+            transport.abort()
+            await until(lambda: "ended" in owner.news)
+
+
+def test_head_and_body_of_one_read_come_in_one_call() -> None:
+    """What came together is told together, and the connection goes back when the response is whole."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = pair.lend()
+            pair.upstream.write(b"GET / HTTP/1.1\r\n\r\n")
+            assert pair.app.recv(100) == b"GET / HTTP/1.1\r\n\r\n"
+            pair.app.sendall(b"HTTP/1.1 103 x\r\n\r\n" + OK + b"Content-Length: 5\r\n\r\nhello")
+            await until(lambda: borrower.ended)
+            assert (borrower.calls, borrower.body, borrower.interims) == (["respond"], b"hello", [103])
+            assert pair.owner.news == ["returned"]
+
+    asyncio.run(scene())
+
+
+def test_a_connection_carries_one_request_after_the_other() -> None:
+    """After a whole response it can be lent again, after one to HEAD as well."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            for n in range(4):
+                borrower = pair.lend(for_head=n % 2 == 0)
+                pair.app.sendall(OK + b"Content-Length: 1\r\n\r\n" + (b"" if n % 2 == 0 else b"x"))
+                await until(lambda: borrower.ended)  # noqa: B023  it is awaited in the same round
+            assert pair.owner.news == ["returned"] * 4
+
+    asyncio.run(scene())
+
+
+ENDS: list[tuple[str, bytes, type[AppFault] | None, bool | None]] = [
+    # what the app sends before it closes, the fault, whether something was heard
+    ("nothing", b"", AppReset, False),
+    ("half a head", b"HTTP/1.1 200", AppReset, True),
+    ("an interim", b"HTTP/1.1 103 x\r\n\r\n", AppReset, True),
+    ("a head", OK + b"Content-Length: 5\r\n\r\n", AppTruncated, True),
+    ("half a body", OK + b"Content-Length: 5\r\n\r\nhe", AppTruncated, True),
+    ("half of the chunks", OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", AppTruncated, True),
+    ("a body that ends so", OK + b"\r\nhello", None, None),
+]
+
+
+@pytest.mark.parametrize(("data", "fault", "heard"), [row[1:] for row in ENDS], ids=[row[0] for row in ENDS])
+def test_a_close_within_a_response(data: bytes, fault: type[AppFault] | None, heard: bool | None) -> None:
+    """A borrower is told that the response is not whole, and whether any of it was heard; no connection goes back."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = pair.lend()
+            pair.app.sendall(data)
+            pair.app.close()
+            await until(lambda: borrower.ended or borrower.fault is not None)
+            assert (type(borrower.fault) if borrower.fault else None, borrower.heard) == (fault, heard)
+            assert "returned" not in pair.owner.news
+
+    asyncio.run(scene())
+
+
+def test_a_reset_never_completes_a_body() -> None:
+    """A body that ends with the connection is not whole when that was reset."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = pair.lend()
+            pair.app.sendall(OK + b"\r\nhello")
+            await until(lambda: borrower.body == b"hello")
+            pair.reset()
+            await until(lambda: borrower.fault is not None)
+            assert isinstance(borrower.fault, AppTruncated)
+            assert not borrower.ended
+
+    asyncio.run(scene())
+
+
+def test_an_invalid_response_is_told_once() -> None:
+    """The borrower is told, the connection is gone at once, and nothing more is said."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = pair.lend()
+            pair.app.sendall(b"garbage\r\n\r\n")
+            await until(lambda: borrower.fault is not None)
+            assert isinstance(borrower.fault, AppInvalid)
+            assert pair.upstream.is_closing
+
+    asyncio.run(scene())
+
+
+def test_bytes_on_an_idle_connection_end_it() -> None:
+    """What nobody asked for would be taken for the next answer."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = pair.lend()
+            pair.app.sendall(OK + b"Content-Length: 0\r\n\r\n")
+            await until(lambda: borrower.ended)
+            pair.app.sendall(OK + b"Content-Length: 0\r\n\r\n")
+            await until(lambda: "ended" in pair.owner.news)
+            assert pair.upstream.is_closing
+
+    asyncio.run(scene())
+
+
+def test_a_dropped_connection_is_cut_and_silent() -> None:
+    """After `drop` the app sees the end at once, and the borrower hears no more."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = pair.lend()
+            pair.app.sendall(OK + b"Content-Length: 100\r\n\r\n")
+            await until(lambda: borrower.response is not None)
+            pair.upstream.drop()
+            assert pair.owner.news == ["ended"]
+            await asyncio.sleep(0)
+            with contextlib.suppress(ConnectionResetError):
+                assert pair.app.recv(1) == b""
+            assert (borrower.fault, borrower.ended) == (None, False)
+
+    asyncio.run(scene())
+
+
+def test_quiet() -> None:
+    """A connection on which the kernel knows of news is not quiet, though the loop has not been told of them."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            assert pair.upstream.is_quiet()
+            pair.app.close()
+            assert not pair.upstream.is_quiet()
+
+    asyncio.run(scene())
+
+
+def test_hold_and_let() -> None:
+    """A held connection reads nothing, and goes on when it is let; both may be said twice."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = pair.lend()
+            pair.upstream.hold()
+            pair.upstream.hold()
+            pair.app.sendall(OK + b"Content-Length: 5\r\n\r\nhello")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert borrower.calls == []
+            pair.upstream.let()
+            pair.upstream.let()
+            await until(lambda: borrower.ended)
+
+    asyncio.run(scene())
+
+
+def test_a_slow_app_is_told_of() -> None:
+    """Its borrower hears that the app takes no more, and when it does again."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = pair.lend()
+            pair.app.setblocking(False)
+            sent = 0
+            while "slow" not in borrower.calls:
+                pair.upstream.write(b"x" * 65536)
+                sent += 65536
+                await asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            while sent:
+                sent -= len(await loop.sock_recv(pair.app, 1 << 20))
+            await until(lambda: "ready" in borrower.calls)
+            assert borrower.calls == ["slow", "ready"]
+
+    asyncio.run(scene())
+
+
+def test_last_words_are_heard() -> None:
+    """An app that answers and hangs up while the body is still coming has its answer heard, though a write failed."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = pair.lend()
+            pair.upstream.hold()
+            pair.upstream.write(b"x")
+            await asyncio.sleep(0)
+            pair.app.sendall(b"HTTP/1.1 413 x\r\nContent-Length: 3\r\n\r\nbig")
+            pair.app.close()
+            while not pair.upstream.is_closing and not borrower.ended:
+                pair.upstream.write(b"x" * 1000)
+                await asyncio.sleep(0)
+            await until(lambda: borrower.ended or borrower.fault is not None)
+            assert borrower.response is not None, borrower.fault
+            assert (borrower.response.status, borrower.body) == (413, b"big")
+
+    asyncio.run(scene())
+
+
+def test_repr() -> None:
+    """It says what the connection is doing."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            assert repr(pair.upstream) == "<Upstream idle>"
+            pair.lend()
+            pair.upstream.hold()
+            assert "lent" in repr(pair.upstream)
+            assert "held" in repr(pair.upstream)
+
+    asyncio.run(scene())
