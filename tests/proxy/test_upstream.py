@@ -53,7 +53,7 @@ def hear(pieces: Sequence[bytes], *, for_head: bool = False) -> Heard:
 def _done() -> int:
     """Where a reader stands after a whole response."""
     reader = ResponseReader()
-    reader.feed(OK + b"Content-Length: 0\r\n\r\n")
+    reader.feed(memoryview(OK + b"Content-Length: 0\r\n\r\n"))
     return reader.part
 
 
@@ -70,7 +70,7 @@ RESPONSES: list[tuple[str, bytes, Heard]] = [
     ),
     (
         "trailers",
-        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nSum: 1 \r\nContent-Length: 9\r\nX: y\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nSum: 1 \r\nConnection: X\r\nX: y\r\n\r\n",
         Heard(200, b"x", trailers=[(b"Sum", b"1"), (b"X", b"y")], whole=True, reusable=True),
     ),
     ("until the end", OK + b"\r\nhello", Heard(200, b"hello", whole_at_end=True)),
@@ -104,11 +104,6 @@ RESPONSES: list[tuple[str, bytes, Heard]] = [
     # Sloppy ones, which other proxies pass as well: read, but their connection is not used again.
     ("bare LF", b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", Heard(200, b"hello", whole=True)),
     ("equal lengths", OK + b"Content-Length: 5\r\n" * 2 + b"\r\nhello", Heard(200, b"hello", whole=True)),
-    (
-        "spaces after a chunk's size",
-        OK + b"Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n0\r\n\r\n",
-        Heard(200, b"hello", whole=True),
-    ),
     ("a control byte", OK + b"X: a\x01b\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True)),
     ("a fold", OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True)),
 ]  # fmt: skip
@@ -150,7 +145,8 @@ def test_a_reader_reads_one_after_the_other() -> None:
     reader = ResponseReader()
     for n in range(3):
         reader.begin(for_head=n == 1)
-        reader.feed(OK + b"N: %d\r\nContent-Length: 2\r\n\r\n" % n + (b"" if n == 1 else b"ok"))
+        data = OK + b"N: %d\r\nContent-Length: 2\r\n\r\n" % n + (b"" if n == 1 else b"ok")
+        reader.feed(memoryview(data))
         assert reader.response is not None
         assert reader.response.fields == [(b"N", b"%d" % n), (b"Content-Length", b"2")]
         assert reader.chunks == ([] if n == 1 else [b"ok"])
@@ -221,11 +217,19 @@ def test_what_is_no_response(data: bytes, cut: Callable[[bytes], list[bytes]]) -
         hear(cut(data))
 
 
-@pytest.mark.parametrize("value", [b"a\r\n\tb", b"a\r\n   b", b"a\n b"])
-def test_a_fold_becomes_a_space(value: bytes) -> None:
+def test_spaces_after_a_chunks_size() -> None:
+    """Old apps put them there; what came before anything was handed on is read once more, leniently."""
+    heard = hear([OK + b"Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n0\r\n\r\n"])
+    assert (heard.body, heard.whole, heard.reusable) == (b"hello", True, False)
+
+
+@pytest.mark.parametrize("fold", [b"\r\n\t", b"\r\n   ", b"\n "])
+def test_a_fold_becomes_white_space(fold: bytes) -> None:
     """A value over several lines is one on the way on: it can't begin another line (RFC 9112 section 5.2)."""
-    heard = hear([OK + b"X: " + value + b"\r\nContent-Length: 0\r\n\r\n"])
-    assert heard.fields[0] == (b"X", b"a b")
+    heard = hear([OK + b"X: a" + fold + b"b\r\nContent-Length: 0\r\n\r\n"])
+    name, value = heard.fields[0]
+    assert (name, value.split()) == (b"X", [b"a", b"b"])
+    assert not set(value) & set(b"\r\n")
 
 
 @pytest.mark.parametrize("data", [OK + b"X: a\rSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"])

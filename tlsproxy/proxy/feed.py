@@ -71,6 +71,7 @@ class Feed:
         "_seam",
         "_taken",
         "body_expected",
+        "in_head",
     )
 
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
@@ -86,6 +87,8 @@ class Feed:
         """Whether the request line is whole."""
         self._seam = b""
         """The last three bytes of the read before, where an end may have begun."""
+        self.in_head = False
+        """Whether a head has begun and not ended."""
         self.body_expected = False
 
     def _fresh(self) -> HttpRequestParser:
@@ -98,11 +101,6 @@ class Feed:
             max_headers=_MAX_FIELDS,
             auto_decompress=False,
         )
-
-    @property
-    def in_head(self) -> bool:
-        """Whether a head has begun and not ended."""
-        return self._taken > 0 and not self.body_expected
 
     @property
     def announced(self) -> int:
@@ -122,6 +120,7 @@ class Feed:
         """
         piece, rest = self._cut(data)
         self._taken += len(piece)
+        self.in_head = True
         if self._taken > self._limits.head:
             raise self._too_large(piece)
         try:
@@ -138,11 +137,14 @@ class Feed:
             self._lined = self._lined or b"\n" in piece.lstrip(b"\r\n")
             if not self._seam:
                 self._taken = 0
+                self.in_head = False
             return None, rest
         message, payload = messages[0]
         self._taken = 0
         self._lined = False
-        self._expect_body(message, payload)
+        self.in_head = False
+        if payload is not EMPTY_PAYLOAD or message.upgrade:
+            self._expect_body(message, payload)
         return message, rest
 
     def _expect_body(self, message: RawRequestMessage, payload: StreamReader) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple
 
+from tlsproxy.proxy.refusals import BadRequest
+
 Network = IPv4Network | IPv6Network
 
 
@@ -79,7 +81,11 @@ class Peer:
         self._blocks: dict[bytes, bytes] = {}
 
     def fields(self, host: bytes) -> bytes:
-        """The lines that tell the app who asks for that host (empty: none was named)."""
+        """The lines that tell the app who asks for that host (empty: none was named).
+
+        Raises:
+            BadRequest: the host is no authority, such as every parser would read alike.
+        """
         block = self._blocks.get(host)
         if block is None:
             if len(self._blocks) >= self.BOUND:
@@ -88,7 +94,11 @@ class Peer:
         return block
 
     def extended(self, host: bytes, said: Said) -> tuple[bytes, str]:
-        """The same lines with what this peer, a trusted proxy, said kept and extended; and the client's address."""
+        """The same lines with what this peer, a trusted proxy, said kept and extended; and the client's address.
+
+        Raises:
+            BadRequest: as `fields`.
+        """
         client = self._client(said.forwarded_for)
         return self._lines(host, said, client), client
 
@@ -105,6 +115,8 @@ class Peer:
         return client
 
     def _lines(self, host: bytes, said: Said, client: str) -> bytes:
+        if host and not _AUTHORITY.fullmatch(host):
+            raise BadRequest(f"Host {host!r}")
         address = self.address.encode() or b"unknown"
         element = b"for=%b" % _node(self.address)
         if host:
@@ -122,6 +134,8 @@ class Peer:
         return b"\r\n".join(lines) + b"\r\n"
 
 
+# RFC 3986 section 3.2 without userinfo: reg-name or IP-literal, and a port.
+_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _PORT = re.compile(rb":([0-9]+)$")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

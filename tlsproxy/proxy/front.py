@@ -15,7 +15,6 @@ from time import monotonic
 from typing import Protocol, cast
 
 from aiohttp import web
-from aiohttp.http import RawRequestMessage
 
 from tlsproxy.proxy.feed import Feed
 from tlsproxy.proxy.forwarding import Forwarding
@@ -263,30 +262,30 @@ class Front(asyncio.Protocol):
                 self._exchange.flush()
 
     def _read_head(self, data: bytes) -> bytes:
-        feed = self._feed
-        if not feed.in_head:
-            self._deadline = monotonic() + self._server.timeouts.head
+        """Read on in a head, and begin an exchange when it is whole; returns what was not used."""
+        feed, server = self._feed, self._server
+        fresh = not feed.in_head
         request, rest = feed.head(data)
         if request is None:
-            if not feed.in_head:
-                self._deadline = monotonic() + self._server.timeouts.keepalive
+            if fresh or not feed.in_head:
+                timeouts = server.timeouts
+                self._deadline = monotonic() + (timeouts.head if feed.in_head else timeouts.keepalive)
             return rest
-        self._begin(request)
-        return b"" if self._lingering else rest
-
-    def _begin(self, request: RawRequestMessage) -> None:
-        """Begin an exchange, or refuse to."""
-        feed, server = self._feed, self._server
         self._http10 = request.version == (1, 0)
-        self._close = self._close or request.should_close
+        if request.should_close:
+            self._close = True
+        has_body = feed.body_expected
         try:
-            self._exchange = server.service.exchange(self, request, has_body=feed.body_expected)
+            self._exchange = server.service.exchange(self, request, has_body=has_body)
         except Refusal as refusal:
             self._refuse(refusal, request)
-            return
-        self._deadline = monotonic() + server.timeouts.body if feed.body_expected else _NEVER
-        if server.limits.body and feed.announced > server.limits.body:
-            raise BodyTooLarge(f"Content-Length {feed.announced}")
+            return b""
+        self._deadline = _NEVER
+        if has_body:
+            self._deadline = monotonic() + server.timeouts.body
+            if server.limits.body and feed.announced > server.limits.body:
+                raise BodyTooLarge(f"Content-Length {feed.announced}")
+        return rest
 
     def _read_body(self, exchange: Exchange, data: bytes) -> bytes:
         feed = self._feed

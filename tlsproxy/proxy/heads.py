@@ -162,7 +162,7 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
         VersionRefused: neither HTTP/1.0 nor HTTP/1.1.
     """
     version = request.version
-    if version not in _VERSIONS:
+    if version != (1, 1) and version != (1, 0):  # noqa: PLR1714 - a set would cost a hash
         raise VersionRefused(f"HTTP/{version[0]}.{version[1]}")
     if request.method == "CONNECT":
         raise MethodRefused("CONNECT")
@@ -174,7 +174,10 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
             lines.append(b"%b: %b\r\n" % field)
         if kind & NOTE:
             noted[kind] = field[1] if kind not in noted else _joined(kind, noted[kind], field[1])
-    target, host = _target(request, noted.get(HOST), lines)
+    target = request.path.encode("utf-8", "surrogateescape")
+    host = noted.get(HOST, b"")
+    if target[:1] != b"/" or b"#" in target or not host:
+        target, host = _unusual_target(target, host, lines, peer, named=HOST in noted)
     if CONNECTION in noted and (named := _options(noted[CONNECTION]).named):
         lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
     if CODING in noted:
@@ -183,8 +186,6 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
     expects = EXPECT in noted and version == (1, 1)
     if expects:
         lines.append(b"Expect: %b\r\n" % noted[EXPECT])
-    if not host:
-        lines.append(b"Host: %b\r\n" % peer.forwarding.app_authority)
     if peer.trusted:
         forwarded, client = peer.extended(host, Said(*(noted.get(kind, b"") for kind in _SAID)))
         request_id = noted.get(REQUEST_ID) or new_id
@@ -200,16 +201,8 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
     return ForApp(head, target, host, request_id, client, noted.get(AGENT, b""), noted.get(REFERER, b""), expects)
 
 
-_VERSIONS = frozenset({(1, 1), (1, 0)})
 _SAID = (FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT)
-# RFC 3986 section 3.2 without userinfo: reg-name or IP-literal, and a port.
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
-
-
-@lru_cache(maxsize=1024)
-def _is_authority(host: bytes) -> bool:
-    return _AUTHORITY.fullmatch(host) is not None
 
 
 def _joined(kind: int, before: bytes, value: bytes) -> bytes:
@@ -219,28 +212,27 @@ def _joined(kind: int, before: bytes, value: bytes) -> bytes:
     return b"%b, %b" % (before, value)
 
 
-def _target(request: Request, host: bytes | None, lines: list[bytes]) -> tuple[bytes, bytes]:
-    """The target as the app gets it, and the authority it is asked of (empty: an HTTP/1.0 client named none)."""
-    target = request.path.encode("utf-8", "surrogateescape")
-    if target[:1] != b"/" and target != b"*":
-        target, host = _origin_form(target, host, lines)
+def _unusual_target(target: bytes, host: bytes, lines: list[bytes], peer: Peer, *, named: bool) -> tuple[bytes, bytes]:
+    """Target and host of a request that has no plain path or names no host; the Host line is put right.
+
+    An absolute-form target becomes origin-form, its authority takes Host's place (RFC 9112 section 3.2.2).
+    """
     if b"#" in target:
         raise BadRequest("a fragment in the request target")
-    if host is not None and not _is_authority(host):
-        raise BadRequest(f"Host {host!r}")
-    return target, host or b""
-
-
-def _origin_form(target: bytes, host: bytes | None, lines: list[bytes]) -> tuple[bytes, bytes]:
-    """An absolute-form target as origin-form, its authority in Host's place (RFC 9112 section 3.2.2)."""
-    match = _ABSOLUTE.fullmatch(target)
-    if match is None:
-        raise BadRequest("a request target of no known form")
-    authority, rest = match.groups()
-    if authority != host:
-        places = [n for n, line in enumerate(lines) if line[:5].lower() == b"host:"]
-        lines[slice(places[0], places[0] + 1) if places else slice(0, 0)] = [b"Host: %b\r\n" % authority]
-    return rest if rest[:1] == b"/" else b"/" + rest, authority
+    if target[:1] != b"/" and target != b"*":
+        match = _ABSOLUTE.fullmatch(target)
+        if match is None:
+            raise BadRequest("a request target of no known form")
+        authority, rest = match.groups()
+        lines[:] = [line for line in lines if line[:5].lower() != b"host:"] if authority != host else lines
+        if authority != host:
+            lines.insert(0, b"Host: %b\r\n" % authority)
+        target, host = rest if rest[:1] == b"/" else b"/" + rest, authority
+    elif not host:
+        if named:
+            raise BadRequest("an empty Host")
+        lines.append(b"Host: %b\r\n" % peer.forwarding.app_authority)
+    return target, host
 
 
 def _check_coding(noted: Mapping[int, bytes], version: tuple[int, int]) -> None:

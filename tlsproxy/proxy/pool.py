@@ -167,7 +167,11 @@ class Pool:
 
     def returned(self, upstream: Upstream) -> None:
         """A connection has carried its request and may carry another."""
-        self._hand(upstream, self._lending.returned(upstream), used=True)
+        guest = self._lending.returned(upstream)
+        if guest is None:
+            upstream.idle_since = monotonic()
+        else:
+            self._hand(upstream, guest, used=True)
 
     def ended(self, upstream: Upstream) -> None:
         """A connection will carry no further request."""
@@ -175,12 +179,9 @@ class Pool:
         if self._lending.waiting:
             self._open()
 
-    def _hand(self, upstream: Upstream, guest: Guest | None, *, used: bool) -> None:
-        if guest is None:
-            upstream.idle_since = monotonic()
-        else:
-            self._since.pop(guest, None)
-            guest.lent(upstream, used=used)
+    def _hand(self, upstream: Upstream, guest: Guest, *, used: bool) -> None:
+        self._since.pop(guest, None)
+        guest.lent(upstream, used=used)
 
     # ------------------------------------------------------------------ opening
 
@@ -211,7 +212,11 @@ class Pool:
         else:
             self._tally.app_connects.observe(monotonic() - started)
             self._refusal = ""
-            self._hand(upstream, self._lending.opened(upstream), used=False)
+            guest = self._lending.opened(upstream)
+            if guest is None:
+                upstream.idle_since = monotonic()
+            else:
+                self._hand(upstream, guest, used=False)
         self._open()
 
     async def _connect(self) -> Upstream:

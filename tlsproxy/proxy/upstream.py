@@ -85,54 +85,62 @@ class ResponseReader:
         self._head_size = 0
         self._kept: tuple[bytes, ...] | None = ()
         """What was read of a head that is not whole; None once something was handed on."""
-        self._expect_head()
-
-    def _expect_head(self) -> None:
         self.part: Part = HEAD
         self.response: Response | None = None
         self.chunks: list[bytes] = []
         self.trailers: tuple[Field, ...] = ()
 
-    def feed(self, data: bytes | memoryview) -> None:
+    def feed(self, data: memoryview) -> None:
         """Read on.
 
         Raises:
             AppInvalid: this is no HTTP response, or one whose framing is ambiguous.
         """
+        assert self._parser is not None
         if self.part == HEAD:
             self._head_size += len(data)
         try:
-            self._parse(data)
-        except AppInvalid:
-            if self._kept is None or self._lenient:
-                raise
-            self._read_again(b"".join((*self._kept, data)))
-        if self.part != HEAD or self.interims:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            self._stumble(error, data)
+        if self.part == HEAD:
+            self._keep(data)
+        else:
+            self._kept = None
+
+    def _keep(self, data: memoryview) -> None:
+        """Keep a part of a head, should it have to be read again."""
+        if self._head_size > self.MAX_HEAD:
+            raise AppInvalid(f"a response head of more than {self.MAX_HEAD} bytes")
+        if self.interims:
             self._kept = None
         elif self._kept is not None:
             self._kept = (*self._kept, bytes(data))
-        if self.part == HEAD and self._head_size > self.MAX_HEAD:
-            raise AppInvalid(f"a response head of more than {self.MAX_HEAD} bytes")
 
-    def _parse(self, data: bytes | memoryview) -> None:
-        assert self._parser is not None
-        try:
-            self._parser.feed_data(data)
-        except HttpParserError as error:
-            if self.part != DONE:
-                raise self._fault or AppInvalid(str(error)) from error
+    def _stumble(self, error: HttpParserError, data: memoryview) -> None:
+        """Go on after what the strict reading refuses, where that is harmless."""
+        if self.part == DONE:
             self.surplus = True
+            return
+        if self._kept is None or self._lenient:
+            raise self._fault or AppInvalid(str(error)) from error
+        self._read_again(b"".join((*self._kept, data)))
 
     def _read_again(self, data: bytes) -> None:
+        """Read from the response's first byte on, leniently."""
+        self.begin(for_head=self._for_head)
+        self._fault = None
+        self.interims.clear()
         self._lenient = True
+        self._head_size = len(data)
         self._parser = HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
-        self._fault = None
-        self.interims.clear()
-        self._expect_head()
-        self._parse(_with_one_length(data))
+        try:
+            self._parser.feed_data(_with_one_length(data))
+        except HttpParserError as error:
+            self._stumble(error, memoryview(b""))
 
     def end(self) -> bool:
         """Take note that the connection has ended; whether that makes the response whole."""
@@ -325,7 +333,8 @@ class Upstream(asyncio.BufferedProtocol):
             return
         if reader.response is not None and reader.response.framing == NO_BODY:
             reader.forget()
-        self.let()
+        if self._holding:
+            self.let()
         self._owner.returned(self)
 
     def drop(self) -> None:
@@ -364,7 +373,19 @@ class Upstream(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Read on."""
-        self._received(_view[:nbytes])
+        borrower = self._borrower
+        if borrower is None:
+            # Nobody asked: bytes on an idle connection would be taken for the answer to the next request.
+            self._owner.ended(self)
+            self._transport.abort()
+            return
+        try:
+            self._reader.feed(_view[:nbytes])
+        except AppInvalid as fault:
+            self.drop()
+            borrower.lost(fault, heard=True)
+        else:
+            self._tell(borrower)
 
     def eof_received(self) -> bool:
         """The app sends no more; what ends a body that has no other end."""
@@ -399,21 +420,6 @@ class Upstream(asyncio.BufferedProtocol):
 
     # ------------------------------------------------------------------ what was read
 
-    def _received(self, data: memoryview) -> None:
-        borrower = self._borrower
-        if borrower is None:
-            # Nobody asked: bytes on an idle connection would be taken for the answer to the next request.
-            self._owner.ended(self)
-            self._transport.abort()
-            return
-        try:
-            self._reader.feed(data)
-        except AppInvalid as fault:
-            self.drop()
-            borrower.lost(fault, heard=True)
-            return
-        self._tell(borrower)
-
     def _tell(self, borrower: Borrower) -> None:
         """Hand on what has been read since the last time."""
         reader = self._reader
@@ -441,11 +447,11 @@ class Upstream(asyncio.BufferedProtocol):
             descriptor = self._transport.get_extra_info("socket").fileno()
             left = _LAST_WORDS
             while left > 0 and self._borrower is not None:
-                data = os.read(descriptor, _READ_SIZE)
-                if not data:
+                size = os.readv(descriptor, [_buffer])
+                if not size:
                     self.eof_received()
                     return
-                left -= len(data)
-                self._received(memoryview(data))
+                left -= size
+                self.buffer_updated(size)
         except OSError:
             return

@@ -1,0 +1,673 @@
+"""Client connections over TCP: order, framing, holding, deadlines, ends, and aiohttp's server around them."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+
+import pytest
+from aiohttp import web
+
+from tests.proxy.loopback import Scene, Wire, proxied, turns, until
+from tlsproxy.proxy.limits import Limits, Timeouts
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+CLOSE_OK = b"HTTP/1.1 200 OK\r\n\r\n"
+UPLOAD = b"POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n"
+
+
+def get(target: bytes = b"/", version: bytes = b"1.1", *fields: bytes) -> bytes:
+    return b"".join([b"GET %b HTTP/%b\r\nHost: h\r\n" % (target, version), *(f + b"\r\n" for f in fields), b"\r\n"])
+
+
+def run(scene: Coroutine[None, None, None]) -> None:
+    asyncio.run(scene, debug=False)
+
+
+async def asked(scene: Scene, request: bytes) -> tuple[Wire, Wire]:
+    """A client that has sent this, and the app's connection, on which the head has come."""
+    client = await scene.client()
+    client.send(request)
+    app = await scene.accept()
+    await app.head()
+    return client, app
+
+
+async def answer(client: Wire, body: int = 2) -> bytes:
+    return await client.head() + await client.exactly(body)
+
+
+# ---------------------------------------------------------------------------- order
+
+
+def test_pipelined_requests_are_answered_in_order() -> None:
+    """The app is given one request of a connection at a time, and each answer comes in its turn."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client = await scene.client()
+            client.send(*(get(b"/%d" % n) for n in range(5)))
+            app = await scene.accept()
+            for n in range(5):
+                assert (await app.head()).startswith(b"GET /%d " % n)
+                await turns()
+                assert scene.app.empty()
+                app.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % n)
+            for n in range(5):
+                assert (await answer(client, 1)).endswith(b"\r\n\r\n%d" % n)
+
+    run(scene())
+
+
+def test_pipelined_requests_with_bodies_keep_their_bodies() -> None:
+    """What is read ahead is cut where the messages end."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client = await scene.client()
+            chunked = b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+            client.send(UPLOAD, b"0123456789", chunked, get())
+            app = await scene.accept()
+            await app.head()
+            assert await app.exactly(10) == b"0123456789"
+            app.send(OK)
+            await app.head()
+            assert await app.exactly(13) == b"3\r\nabc\r\n0\r\n\r\n"
+            app.send(OK)
+            assert (await app.head()).startswith(b"GET / ")
+            app.send(OK)
+            for _ in range(3):
+                await answer(client)
+
+    run(scene())
+
+
+def test_a_client_that_pipelines_without_end_is_held() -> None:
+    """No more is read ahead than the tail may hold; what was held comes when its turn does."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            requests = 3000
+            client, app = await asked(scene, get() * requests)
+            (front,) = scene.server.connections
+            await until(lambda: "held" in repr(front))
+            app.send(OK)
+            for _ in range(requests - 1):
+                await app.head()
+                app.send(OK)
+            for _ in range(requests):
+                await answer(client)
+            await until(lambda: "idle" in repr(front))
+            assert "held" not in repr(front)
+
+    run(scene())
+
+
+# ---------------------------------------------------------------------------- framing
+
+FRAMINGS = [
+    # the app's answer, HTTP version of the client, how the answer's body comes
+    (OK, b"1.1", b"ok"),
+    (CHUNKED_OK + b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n", b"1.1", b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n"),
+    (CHUNKED_OK + b"2\r\nok\r\n0\r\nSum: 1\r\n\r\n", b"1.1", b"2\r\nok\r\n0\r\nSum: 1\r\n\r\n"),
+    (CLOSE_OK + b"ok", b"1.1", b"2\r\nok\r\n0\r\n\r\n"),
+    (OK, b"1.0", b"ok"),
+    (CHUNKED_OK + b"1\r\no\r\n1\r\nk\r\n0\r\nSum: 1\r\n\r\n", b"1.0", b"ok"),
+    (CLOSE_OK + b"ok", b"1.0", b"ok"),
+]
+
+
+@pytest.mark.parametrize(("said", "version", "body"), FRAMINGS)
+def test_bodies_are_framed_for_the_client(said: bytes, version: bytes, body: bytes) -> None:
+    """A client of HTTP/1.1 gets a length or chunks; one of HTTP/1.0 a length or the end of the connection."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get(b"/", version, b"Connection: close"))
+            app.send(said)
+            app.close()
+            head = await client.head()
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert (b"Transfer-Encoding: chunked" in head) is body.startswith((b"1\r\n", b"2\r\n"))
+            assert b"Connection: close" in head
+            assert await client.rest() == body
+
+    run(scene())
+
+
+CONNECTIONS = [
+    # version, Connection, the app's answer, what the client is told, whether the connection goes on
+    (b"1.1", b"", OK, b"", True),
+    (b"1.1", b"close", OK, b"close", False),
+    (b"1.0", b"", OK, b"close", False),
+    (b"1.0", b"keep-alive", OK, b"keep-alive", True),
+    (b"1.0", b"keep-alive", CHUNKED_OK + b"0\r\n\r\n", b"close", False),
+    (b"1.1", b"", OK.replace(b"OK", b"OK\r\nConnection: close", 1), b"", True),
+]
+
+
+@pytest.mark.parametrize(("version", "connection", "said", "told", "goes_on"), CONNECTIONS)
+def test_a_connection_goes_on(version: bytes, connection: bytes, said: bytes, told: bytes, goes_on: bool) -> None:
+    """It ends when the client asked for it or its framing needs it, never because the app's does."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get(b"/", version, b"Connection: " + connection))
+            app.send(said)
+            head = await client.head()
+            assert [line for line in head.split(b"\r\n") if line.startswith(b"Connection")] == (
+                [b"Connection: " + told] if told else []
+            )
+            if goes_on:
+                await client.exactly(2)
+                client.send(get(b"/2"))
+                await until(lambda: scene.server.count() == (0, 1))
+            else:
+                await client.rest()
+
+    run(scene())
+
+
+# ---------------------------------------------------------------------------- ends
+
+
+def test_an_early_answer_ends_the_connection() -> None:
+    """An app that answers before the body has come is believed; what still comes is thrown away."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, UPLOAD + b"012")
+            app.send(b"HTTP/1.1 413 Too Much\r\nContent-Length: 2\r\n\r\nno")
+            head = await answer(client)
+            assert head.startswith(b"HTTP/1.1 413 Too Much\r\n")
+            assert b"Connection: close" in head
+            assert await client.rest() == b""
+            client.send(b"3456789", get(b"/never"))
+            await turns()
+            assert scene.app.empty()
+            assert scene.lines.told == [(413, "")]
+            assert len(scene.server.connections) == 1
+            scene.later(3)
+            await until(lambda: not scene.server.connections)
+
+    run(scene())
+
+
+def test_a_half_closed_client_is_answered() -> None:
+    """A client that sends no more reads on: all its requests are answered, then the connection ends."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get() + get())
+            client.end()
+            await turns()
+            app.send(OK)
+            await app.head()
+            app.send(OK)
+            assert (await client.rest()).count(b"HTTP/1.1 200 OK") == 2
+            await until(lambda: not scene.server.connections)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", get()[:-1], UPLOAD + b"0123"])
+def test_a_client_that_ends_half_way_is_gone(sent: bytes) -> None:
+    """An end inside a request is no request."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client = await scene.client()
+            client.send(sent)
+            await turns()
+            client.end()
+            assert await client.rest() == b""
+            await until(lambda: not scene.server.connections)
+            assert scene.lines.told == ([(499, "client_gone")] if b"0123" in sent else [])
+
+    run(scene())
+
+
+@pytest.mark.parametrize("said", [b"", CHUNKED_OK + b"2\r\nok\r\n"])
+def test_a_client_that_leaves_ends_the_apps_work(said: bytes) -> None:
+    """The app's connection is cut at once, and the request is told of as the client's."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            app.send(said)
+            if said:
+                await client.head()
+            client.reset()
+            assert await app.rest() == b""
+            assert scene.lines.told == [(200 if said else 499, "client_gone")]
+            assert scene.pool.count()["lent"] == 0
+
+    run(scene())
+
+
+@pytest.mark.parametrize("said", [CHUNKED_OK + b"2\r\nok\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"])
+@pytest.mark.parametrize("ending", [Wire.close, Wire.reset])
+def test_a_response_that_breaks_off_is_cut(said: bytes, ending: Callable[[Wire], None]) -> None:
+    """The client sees that there was more: no last chunk, no whole length."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            app.send(said)
+            await client.head()
+            await client.exactly(2)
+            ending(app)
+            assert b"0\r\n\r\n" not in await client.rest()
+            assert scene.lines.told == [(200, "app_truncated")]
+
+    run(scene())
+
+
+def test_a_body_that_ends_with_a_reset_is_cut() -> None:
+    """A body whose only end is the connection's has none when that was reset."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            app.send(CLOSE_OK + b"ok")
+            await client.head()
+            assert await client.exactly(7) == b"2\r\nok\r\n"
+            app.reset()
+            assert await client.rest() == b""
+            assert scene.lines.told == [(200, "app_truncated")]
+
+    run(scene())
+
+
+# ---------------------------------------------------------------------------- refusals
+
+REFUSED = [
+    (b"garbage\r\n\r\n", 400, "bad_request"),
+    (get(b"/" + b"x" * 40000), 414, "head_too_large"),
+    (get(b"/", b"1.1", b"X: " + b"x" * 40000), 431, "head_too_large"),
+    (b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", 405, "bad_request"),
+    (get(b"/", b"2.0"), 505, "bad_request"),
+    (UPLOAD.replace(b"10", b"11"), 413, "body_too_large"),
+]
+
+
+@pytest.mark.parametrize(("request_bytes", "status", "reason"), REFUSED, ids=[str(row[1]) for row in REFUSED])
+def test_refusals(request_bytes: bytes, status: int, reason: str) -> None:
+    """What is not forwarded is answered with its status and an id, told of once, and ends the connection."""
+
+    async def scene() -> None:
+        async with proxied(Limits(body=10)) as scene:
+            client = await scene.client()
+            client.send(request_bytes)
+            said = await client.rest()
+            head, _, body = said.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 %d " % status)
+            assert b"Connection: close" in head
+            assert b"Proxy-Status: tlsproxy; error=http_request_error" in head
+            record, told = scene.lines.ended[0]
+            assert (record.status, told, record.sent) == (status, reason, len(body))
+            assert len(scene.lines.ended) == 1
+            assert record.request_id
+            assert record.request_id in body
+            assert scene.app.empty()
+
+    run(scene())
+
+
+def test_a_good_request_before_garbage_is_answered_first() -> None:
+    """The refusal waits for its turn."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get() + b"garbage\r\n\r\n")
+            app.send(OK)
+            said = await client.rest()
+            assert said.startswith(b"HTTP/1.1 200 OK")
+            assert said.count(b"HTTP/1.1 400 Bad Request") == 1
+
+    run(scene())
+
+
+def test_a_bad_chunk_ends_the_request() -> None:
+    """The app's connection is cut, so that it can't take half of a body for all of it."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+            client, app = await asked(scene, head + b"2\r\nok\r\n")
+            client.send(b"zz\r\n")
+            assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+            assert await app.rest() == b"2\r\nok\r\n"
+            assert scene.lines.told == [(400, "bad_request")]
+
+    run(scene())
+
+
+# ---------------------------------------------------------------------------- holding
+
+
+async def fill(wire: Wire, scene: Scene, mark: str) -> int:
+    """Send until the front shows that mark; how many bytes that took."""
+    (front,) = scene.server.connections
+    sent = 0
+    while mark not in repr(front):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.02):
+                wire.send(b"x" * 65536)
+                sent += 65536
+                await wire.writer.drain()
+        assert sent < 1 << 27
+    return sent
+
+
+def test_an_app_that_does_not_read_holds_the_client() -> None:
+    """An upload stops when the app takes no more, and goes on when it does; nothing is lost."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            size = 1 << 27
+            client, app = await asked(scene, UPLOAD.replace(b"10", b"%d" % size))
+            app.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
+            sent = await fill(client, scene, "held")
+            (front,) = scene.server.connections
+            app.reader._transport.resume_reading()  # type: ignore[attr-defined]  # see above
+            assert await app.exactly(sent) == b"x" * sent
+            await until(lambda: "held" not in repr(front))
+
+    run(scene())
+
+
+def test_a_client_that_does_not_read_holds_the_app() -> None:
+    """A download stops when the client takes no more, and goes on when it does; nothing is lost."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
+            app.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 27))
+            sent = await fill(app, scene, "slow")
+            assert "held" in repr(next(iter(scene.pool._lending.lent)))
+            client.reader._transport.resume_reading()  # type: ignore[attr-defined]  # see above
+            await client.head()
+            assert await client.exactly(sent) == b"x" * sent
+
+    run(scene())
+
+
+def test_a_slow_client_gets_no_second_response() -> None:
+    """While a client does not read the end of one response, its next request is not begun."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
+            size = 16 << 20
+            app.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size)
+            (front,) = scene.server._connections
+            await until(lambda: front.slow)
+            client.send(get(b"/second"))
+            drained = asyncio.ensure_future(app.head())
+            await turns(50)
+            assert not drained.done()
+            client.reader._transport.resume_reading()  # type: ignore[attr-defined]  # see above
+            await client.head()
+            await client.exactly(size)
+            assert (await drained).startswith(b"GET /second ")
+
+    run(scene())
+
+
+# ---------------------------------------------------------------------------- deadlines
+
+TIMES = Timeouts(head=10, body=20, keepalive=40, response=80, app_wait=0, app_keepalive=1000)
+PART = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
+DEADLINES = [
+    # what it is, what the client sends, what the app says, the deadline, how it ends, status and reason
+    ("idle", b"", b"", 40, b"", None),
+    ("a lone end of line", b"\r\n", b"", 40, b"", None),
+    ("half a head", get()[:5], b"", 10, b"HTTP/1.1 408 ", (408, "head_timeout")),
+    ("half a body", UPLOAD + b"0123", b"", 20, b"HTTP/1.1 408 ", (408, "body_timeout")),
+    ("a silent app", get(), b"", 80, b"HTTP/1.1 504 ", (504, "app_timeout")),
+    ("a silent app, after an upload", UPLOAD + b"0123456789", b"", 80, b"HTTP/1.1 504 ", (504, "app_timeout")),
+    ("an app that stops half-way", get(), PART, 80, b"HTTP/1.1 200 ", (200, "app_timeout")),
+    ("an interim is no answer", get(), b"HTTP/1.1 103 x\r\n\r\n", 80, b"HTTP/1.1 103 ", (504, "app_timeout")),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said", "deadline", "seen", "told"), [row[1:] for row in DEADLINES], ids=[row[0] for row in DEADLINES]
+)
+def test_deadlines(sent: bytes, said: bytes, deadline: float, seen: bytes, told: tuple[int, str] | None) -> None:
+    """Each wait ends after its own time, and not before."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as scene:
+            client = await scene.client()
+            client.send(sent)
+            if b"\r\n\r\n" in sent:
+                app = await scene.accept()
+                await app.head()
+                app.send(said)
+                if said:
+                    await until(lambda: scene.clients[0].reader._buffer)  # type: ignore[attr-defined]  # what has come
+            await turns()
+            scene.later(deadline - 1)
+            await turns()
+            assert len(scene.server.connections) == 1
+            assert scene.lines.told == []
+            scene.later(deadline + 1)
+            assert scene.lines.told == ([told] if told else [])
+            if told and told[0] == 504:
+                scene.later(deadline + 1 + TIMES.keepalive)
+            assert (await client.rest()).startswith(seen)
+
+    run(scene())
+
+
+def test_the_idle_time_begins_with_the_last_response() -> None:
+    """A connection that served a request is idle from then on."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as scene:
+            client, app = await asked(scene, get())
+            scene.later(41)
+            app.send(OK)
+            await answer(client)
+            scene.later(39)
+            client.send(get())
+            await app.head()
+            app.send(OK)
+            await answer(client)
+            scene.later(41)
+            assert await client.rest() == b""
+
+    run(scene())
+
+
+def test_a_client_that_does_not_read_is_cut() -> None:
+    """While it takes nothing it has the time of a body, then it is gone."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as scene:
+            client, app = await asked(scene, get())
+            client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
+            app.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 27))
+            await fill(app, scene, "slow")
+            await turns(50)
+            scene.later(19)
+            assert scene.lines.told == []
+            scene.later(21)
+            assert scene.lines.told == [(200, "body_timeout")]
+            await until(lambda: not scene.server.connections)
+
+    run(scene())
+
+
+# ---------------------------------------------------------------------------- on aiohttp's server
+
+
+def test_aiohttp_runs_it() -> None:
+    """ServerRunner, SockSite and cleanup() work with a server whose connections are ours."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            runner = web.ServerRunner(scene.server, shutdown_timeout=5)
+            await runner.setup()
+            sock = socket.create_server(("127.0.0.1", 0))
+            await web.SockSite(runner, sock).start()
+            scene.port = sock.getsockname()[1]
+            idle = await scene.client()
+            client, app = await asked(scene, get())
+            cleaned = asyncio.ensure_future(runner.cleanup())
+            assert await idle.rest() == b""
+            assert not cleaned.done(), "cleanup() no longer waits for what is under way"
+            app.send(OK)
+            assert b"Connection: close" in await answer(client), "pre_shutdown() is no longer called by cleanup()"
+            await asyncio.wait_for(cleaned, 5)
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", scene.port)
+
+    run(scene())
+
+
+def test_what_aiohttp_does_to_connections() -> None:
+    """web.Server keeps connections in _connections, and calls close() and shutdown(timeout) of each."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            await scene.client()
+            await until(lambda: scene.server.connections)
+            assert len(scene.server.connections) == len(scene.server._connections) == 1, (
+                "web.Server.connections has changed"
+            )
+            calls = []
+
+            class Connection:
+                def close(self) -> None:
+                    calls.append("close")
+
+                async def shutdown(self, within: float | None = None) -> None:
+                    calls.append(f"shutdown {within}")
+
+            for kept in list(scene.server._connections):
+                kept.cut()
+            await until(lambda: not scene.server.connections)
+            scene.server._connections[Connection()] = None  # type: ignore[index, assignment]  # a stand-in
+            web.Server.pre_shutdown(scene.server)
+            await web.Server.shutdown(scene.server, 3)
+            assert calls == ["close", "shutdown 3"], "what web.Server calls of its connections has changed"
+
+    run(scene())
+
+
+def test_draining() -> None:
+    """What is idle is closed, what is under way is answered and told that it was the last, new requests as well."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            idle = await scene.client()
+            begun, begun_app = await asked(scene, get())
+            begun_app.send(CHUNKED_OK + b"2\r\nok\r\n")
+            await begun.head()
+            waiting, waiting_app = await asked(scene, get())
+            half = await scene.client()
+            half.send(get()[:9])
+            await until(lambda: scene.server.count() == (1, 3))
+            scene.server.pre_shutdown()
+            assert await idle.rest() == b""
+            begun_app.send(b"0\r\n\r\n")
+            assert await begun.rest() == b"2\r\nok\r\n0\r\n\r\n"
+            waiting_app.send(OK)
+            assert b"Connection: close" in await answer(waiting)
+            assert await waiting.rest() == b""
+            half.send(get()[9:])
+            late = scene.pool.count()["idle"]
+            app = waiting_app if late else await scene.accept()
+            await until(lambda: scene.pool.count()["lent"] == 1)
+            for wire in (app, begun_app):
+                wire.send(OK)
+            assert b"Connection: close" in await answer(half)
+            assert await half.rest() == b""
+
+    run(scene())
+
+
+def test_the_end_of_draining() -> None:
+    """What is still under way after the time it was given is cut."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            app.send(CHUNKED_OK + b"2\r\nok\r\n")
+            await client.head()
+            scene.server.pre_shutdown()
+            await scene.server.shutdown(0.05)
+            assert b"0\r\n\r\n" not in await client.rest()
+            assert await app.rest() == b""
+            ((record, reason),) = scene.lines.ended
+            assert record.status == 200
+            assert reason
+
+    run(scene())
+
+
+def test_cutting_everything_ends_the_apps_work() -> None:
+    """A second signal cuts all connections at once, and the app's with them; each request is still told of."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            scene.server.cut()
+            assert await client.rest() == b""
+            assert await app.rest() == b""
+            assert len(scene.lines.ended) == 1
+            assert scene.pool.count()["lent"] == 0
+
+    run(scene())
+
+
+def test_shutdown_does_not_wait_for_what_is_idle() -> None:
+    """Idle connections are closed, and not waited for."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            for _ in range(3):
+                await scene.client()
+            await until(lambda: len(scene.server.connections) == 3)
+            async with asyncio.timeout(2):
+                scene.server.pre_shutdown()
+                await scene.server.shutdown(60)
+
+    run(scene())
+
+
+def test_shutdown_ends_with_the_last_request() -> None:
+    """It does not wait longer than needed."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            scene.server.pre_shutdown()
+            ended = asyncio.ensure_future(scene.server.shutdown(60))
+            await turns()
+            app.send(OK)
+            await answer(client)
+            await asyncio.wait_for(ended, 5)
+
+    run(scene())
+
+
+def test_count() -> None:
+    """Connections are idle or in a request, one whose head has begun included."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            await scene.client()
+            half = await scene.client()
+            half.send(get()[:5])
+            await asked(scene, get())
+            await until(lambda: scene.server.count() == (1, 2))
+            assert "idle" in "".join(map(repr, scene.server.connections))
+
+    run(scene())
