@@ -24,6 +24,8 @@ RETRIES = (0.1, 0.3, 0.6, 1.0)
 QUIET, BURST = 100, 500
 
 log = logging.getLogger("tlsproxy.certificates")
+# It tells of each burst, at the level at which we tell what came of it.
+logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 class Watch:
