@@ -242,6 +242,20 @@ def test_trailers_never_leak(reading: Reading) -> None:
     assert reading.messages[0].body == b"x"
 
 
+@pytest.mark.parametrize("token", [b"websocket", b"WebSocket", b"h2c", b"tcp", b"unknown", b"TLS/1.0"])
+@pytest.mark.parametrize("together", [False, True])
+def test_nothing_behind_an_upgrade_vanishes(reading: Reading, token: bytes, together: bool) -> None:
+    """Whether a protocol changes is the app's to say: until then requests follow, known token or not."""
+    upgrade = b"GET /u HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\n" % token
+    pieces = [upgrade, GET, POST_HEAD + b"hello"]
+    reading.give(*([b"".join(pieces)] if together else pieces))
+    assert [(message.target, message.body) for message in reading.messages] == [
+        ("/u", b""),
+        ("/", b""),
+        ("/p", b"hello"),
+    ]
+
+
 def test_a_body_is_never_taken_for_a_head(reading: Reading) -> None:
     """A request inside a body is a body, counted or in chunks."""
     reading.give(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b" % (len(GET), GET))

@@ -211,6 +211,21 @@ def test_a_half_closed_client_is_answered() -> None:
     run(scene())
 
 
+def test_a_half_closed_client_that_left_half_a_request() -> None:
+    """What can never become a request is not waited for."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get() + get()[:9])
+            client.end()
+            await turns()
+            app.send(OK)
+            assert (await client.rest()).count(b"HTTP/1.1 ") == 1
+            assert scene.lines.told == [(200, "")]
+
+    run(scene())
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", get()[:-1], UPLOAD + b"0123"])
 def test_a_client_that_ends_half_way_is_gone(sent: bytes) -> None:
     """An end inside a request is no request."""
@@ -589,6 +604,20 @@ def test_draining() -> None:
                 wire.send(OK)
             assert b"Connection: close" in await answer(half)
             assert await half.rest() == b""
+
+    run(scene())
+
+
+def test_who_comes_while_draining_is_served_once() -> None:
+    """A connection that was in the backlog gets an answer, and is told that it was the last."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            scene.server.pre_shutdown()
+            client, app = await asked(scene, get())
+            app.send(OK)
+            assert b"Connection: close" in await answer(client)
+            assert await client.rest() == b""
 
     run(scene())
 

@@ -1,0 +1,286 @@
+"""Who may import what: the layers of the house, as tables, held against the imports of every module.
+
+demo, bench and tests are free.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import tlsproxy
+
+ROOT = Path(tlsproxy.__file__).parent
+FREE = ("tlsproxy.demo",)
+
+LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "aiohttp": ("tlsproxy.proxy.front", "tlsproxy.proxy.feed", "tlsproxy.sidecar", "tlsproxy.admin"),
+    "httptools": ("tlsproxy.proxy.upstream",),
+    "ssl": (
+        "tlsproxy.tls",
+        "tlsproxy.sidecar",  # says OpenSSL's version when it starts and as a metric; opens no TLS
+    ),
+    "cryptography": ("tlsproxy.tls",),
+    "pydantic": ("tlsproxy.settings", "tlsproxy.environment"),
+    "pydantic_core": ("tlsproxy.environment",),
+    "annotated_types": (
+        "tlsproxy.settings",
+        "tlsproxy.environment",
+        "tlsproxy.kinds",  # bounds as plain values; they are pydantic's words, and nothing of it
+    ),
+    "prometheus_client": ("tlsproxy.admin.metrics",),
+    "watchfiles": ("tlsproxy.tls.watch",),
+    "uvloop": ("tlsproxy.sidecar",),
+    "asyncio": (
+        "tlsproxy.proxy.feed",  # names the loop that aiohttp's parser wants
+        "tlsproxy.proxy.upstream",
+        "tlsproxy.proxy.pool",
+        "tlsproxy.proxy.front",
+        "tlsproxy.tls.connection",
+        "tlsproxy.tls.watch",
+        "tlsproxy.admin.server",
+        "tlsproxy.admin.app_check",
+        "tlsproxy.sidecar",
+        "tlsproxy.signals",
+        "tlsproxy.check",
+    ),
+    "socket": ("tlsproxy.listening", "tlsproxy.admin"),
+    "select": ("tlsproxy.proxy.upstream", "tlsproxy.output"),
+    "signal": (
+        "tlsproxy.signals",
+        "tlsproxy.settings_process",  # ends its own child
+    ),
+    "threading": (),
+    "subprocess": (),
+}
+"""Each library and the rooms and modules that may know it; nobody else may."""
+
+SHARED = ("tlsproxy.measures", "tlsproxy.app_address")
+"""Plain values that every room may make."""
+
+ROOMS: Mapping[str, tuple[str, ...]] = {
+    "tlsproxy.tls": ("tlsproxy.tls", *SHARED),
+    "tlsproxy.proxy": ("tlsproxy.proxy", *SHARED),
+    "tlsproxy.admin": ("tlsproxy.admin", *SHARED),
+    "tlsproxy.measures": (),
+    "tlsproxy.app_address": (),
+    "tlsproxy.exits": (),
+    "tlsproxy.kinds": (),
+    "tlsproxy.environment": ("tlsproxy.kinds",),
+    "tlsproxy.settings": ("tlsproxy.environment", "tlsproxy.kinds"),
+    "tlsproxy.settings_process": (
+        "tlsproxy.settings",
+        "tlsproxy.environment",
+        "tlsproxy.contract",
+        "tlsproxy.exits",
+    ),
+    "tlsproxy.diagnostics": (),
+    "tlsproxy.terminal": ("tlsproxy.diagnostics",),
+    "tlsproxy.output": (),
+    "tlsproxy.listening": (),
+    "tlsproxy.signals": (),
+    "tlsproxy.health": ("tlsproxy.exits",),
+    "tlsproxy.sidecar": (
+        "tlsproxy.tls",
+        "tlsproxy.proxy",
+        "tlsproxy.admin",
+        "tlsproxy.settings",
+        "tlsproxy.contract",
+        "tlsproxy.exits",
+        "tlsproxy.listening",
+        "tlsproxy.output",
+        "tlsproxy.signals",
+        *SHARED,
+    ),
+    "tlsproxy.contract": (
+        "tlsproxy.settings",
+        "tlsproxy.environment",
+        "tlsproxy.exits",
+        "tlsproxy.proxy",  # reads what the rooms declare, when a document is made
+        "tlsproxy.tls",
+        *SHARED,
+    ),
+    "tlsproxy.check": (
+        "tlsproxy.sidecar",
+        "tlsproxy.admin.app_check",
+        "tlsproxy.settings",
+        "tlsproxy.exits",
+        "tlsproxy.listening",
+        "tlsproxy.terminal",
+        *SHARED,
+    ),
+    "tlsproxy.cli": (
+        "tlsproxy.sidecar",
+        "tlsproxy.check",
+        "tlsproxy.health",
+        "tlsproxy.demo",
+        "tlsproxy.contract",
+        "tlsproxy.environment",
+        "tlsproxy.settings",
+        "tlsproxy.settings_process",
+        "tlsproxy.diagnostics",
+        "tlsproxy.exits",
+        "tlsproxy.tls.development",  # `dev-cert` is this module's function and nothing else
+        "tlsproxy.tls.files",
+    ),
+    "tlsproxy.__main__": ("tlsproxy.cli",),
+}
+"""Each room or module and what of the house it may know; of the package itself everyone may know the version."""
+
+STRANGERS: Mapping[str, tuple[str, ...]] = {
+    "tlsproxy.proxy.front": ("pool", "upstream", "exchange", "redirect", "fixes"),
+    "tlsproxy.proxy.exchange": ("front", "feed", "request_log"),
+    "tlsproxy.proxy.redirect": ("front", "feed", "pool", "upstream"),
+    "tlsproxy.proxy.pool": ("front", "feed", "exchange", "journal"),
+    "tlsproxy.proxy.upstream": ("front", "feed", "exchange", "pool", "journal", "fixes"),
+    "tlsproxy.proxy.feed": ("front", "exchange", "pool", "upstream", "heads"),
+}
+"""Who of one room does not know whom, so that each side of the seam can be another: a Stream, an Upstream."""
+
+OUTSIDE_WORLD = frozenset({"asyncio", "socket", "select", "selectors", "ssl", "threading", "subprocess", "signal"})
+CLOCKS_AND_MORE = OUTSIDE_WORLD | {"time", "datetime", "os", "logging", "random", "sys"}
+PURE: Mapping[str, frozenset[str]] = {
+    "tlsproxy.proxy.heads": CLOCKS_AND_MORE,
+    "tlsproxy.proxy.forwarding": CLOCKS_AND_MORE,
+    "tlsproxy.proxy.fixes": CLOCKS_AND_MORE,
+    "tlsproxy.proxy.refusals": CLOCKS_AND_MORE,
+    "tlsproxy.proxy.limits": CLOCKS_AND_MORE,
+    "tlsproxy.proxy.tally": CLOCKS_AND_MORE,
+    "tlsproxy.measures": CLOCKS_AND_MORE,
+    "tlsproxy.app_address": CLOCKS_AND_MORE,
+    "tlsproxy.proxy.request_log": OUTSIDE_WORLD,
+    "tlsproxy.proxy.journal": OUTSIDE_WORLD,
+}
+"""Modules that are values in, values out, and what they may not even import."""
+
+READS_ENVIRONMENT = (
+    "tlsproxy.environment",
+    "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
+)
+
+# ---------------------------------------------------------------------------- the house as it is
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text())
+    return found
+
+
+def within(name: str, places: tuple[str, ...]) -> bool:
+    """Whether a module is one of these or in one of these packages."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+MODULES = modules()
+HELD = [name for name in MODULES if not within(name, FREE)]
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported, anywhere; of `from package import module` the module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            inner = [name for name in names if name in MODULES]
+            yield from inner
+            if len(inner) < len(names):
+                yield node.module
+
+
+def known_to(name: str) -> set[str]:
+    return set(imports(MODULES[name]))
+
+
+# ---------------------------------------------------------------------------- the rules
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_libraries_keep_to_their_rooms(library: str) -> None:
+    """A library is known where the table says, and nowhere else."""
+    allowed = LIBRARIES[library]
+    knowing = [name for name in HELD if any(known.split(".")[0] == library for known in known_to(name))]
+    assert [name for name in knowing if not within(name, allowed)] == []
+    assert [place for place in allowed if not any(within(name, (place,)) for name in knowing)] == [], "no longer so"
+
+
+def room_of(name: str) -> str:
+    """The row of ROOMS for a module: the longest that it is in."""
+    return max((room for room in ROOMS if within(name, (room,))), key=len, default="")
+
+
+@pytest.mark.parametrize("name", [name for name in HELD if name != "tlsproxy"])
+def test_rooms_know_only_those_below(name: str) -> None:
+    """Imports point one way: cli, sidecar, then tls, proxy and admin, which do not know each other."""
+    room = room_of(name)
+    assert room, f"{name} has no row in ROOMS"
+    inner = {known for known in known_to(name) if within(known, ("tlsproxy",))} - {"tlsproxy"}
+    assert sorted(known for known in inner if not within(known, ROOMS[room])) == []
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_strangers_do_not_know_each_other(name: str) -> None:
+    """Both sides of a seam know the seam alone."""
+    room = name.rpartition(".")[0]
+    assert known_to(name) & {f"{room}.{stranger}" for stranger in STRANGERS[name]} == set()
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules(name: str) -> None:
+    """Decisions are made without sockets, loops and, where it says so, clocks."""
+    assert {known.split(".")[0] for known in known_to(name)} & PURE[name] == set()
+
+
+def test_the_pools_decisions_are_pure() -> None:
+    """Lending uses nothing that the module imports for doing what it decides."""
+    tree = MODULES["tlsproxy.proxy.pool"]
+    (lending,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Lending"]
+    used = {node.id for node in ast.walk(lending) if isinstance(node, ast.Name)}
+    assert used & {"asyncio", "monotonic", "Upstream", "Pool", "Timeouts", "Tally"} == set()
+    assert not [node for node in ast.walk(lending) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
+
+
+def test_there_are_no_cycles() -> None:
+    """No module knows itself, by whatever way round."""
+    below = {name: {known for known in known_to(name) if known in MODULES} for name in MODULES}
+    while leaves := {name for name, known in below.items() if not known}:
+        below = {name: known - leaves for name, known in below.items() if name not in leaves}
+    assert below == {}
+
+
+@pytest.mark.parametrize("name", [name for name in HELD if not within(name, READS_ENVIRONMENT)])
+def test_the_environment_is_read_in_one_place(name: str) -> None:
+    """Settings are handed down; nobody reaches for os.environ."""
+    reached = {
+        node.attr
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+    }
+    imported = {
+        alias.name
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.ImportFrom) and node.module == "os"
+        for alias in node.names
+    }
+    assert (reached | imported) & {"environ", "environb", "getenv", "getenvb", "putenv"} == set()
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_annotations_are_real(name: str) -> None:
+    """No module puts its annotations off."""
+    assert "__future__" not in known_to(name)
+
+
+def test_help_needs_nothing() -> None:
+    """What the command line imports at once is the standard library and plain values."""
+    at_once = {known for node in MODULES["tlsproxy.cli"].body if isinstance(node, ast.Import | ast.ImportFrom)
+               for known in imports(node)}  # fmt: skip
+    assert {known for known in at_once if known.startswith("tlsproxy")} <= {"tlsproxy", "tlsproxy.exits"}
+    assert {known.split(".")[0] for known in at_once} & {*LIBRARIES, "logging", "json"} == set()
