@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 IMAGE ?= tlsproxy
 PYTHON_IMAGE ?= docker.io/library/python:3.13-slim
+LOCK := --quiet --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help demo test check bench image lock format clean
+.PHONY: help demo test check bench image test-image lock format clean
 
 help:  ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run  ## HTTPS in front of a small legacy app, with a rotation under load
 	@$(BIN)/tlsproxy demo
@@ -29,12 +30,15 @@ format: $(VENV)/.dev  ## format the code
 bench: $(VENV)/.dev  ## side by side with nginx and a plain aiohttp proxy
 	@$(BIN)/python -m bench $(ARGS)
 
-image: ## the container image
-	podman build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) -t $(IMAGE) .
+image:  ## the container image
+	podman build $(BUILD_FLAGS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) -t $(IMAGE) .
+
+test-image: $(VENV)/.dev  ## the tests of that image: a pod under podman
+	@TLSPROXY_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/container $(ARGS)
 
 lock: $(VENV)/.dev  ## the image's dependencies, pinned with hashes
-	@$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--no-emit-trusted-host --no-header --output-file requirements.lock pyproject.toml
+	@$(BIN)/pip-compile $(LOCK) --output-file requirements.lock pyproject.toml
+	@$(BIN)/pip-compile $(LOCK) --build-deps-for wheel --only-build-deps --output-file requirements-build.lock pyproject.toml
 
 clean:  ## forget the virtual environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache dist build

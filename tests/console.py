@@ -2,7 +2,8 @@
 
 A block fenced as `console` under the comment `<!-- run -->` is run: all of a page, in order, in one shell and one empty
 directory. Lines that begin with `$ ` are commands, those with `> ` continue them, and what stands below must be what
-they print on both streams, where `...` stands for anything. A command with nothing below it may print what it likes.
+they print on both streams, where `...` stands for anything, and as a line of its own for any lines or none. A command
+with nothing below it may print what it likes.
 
 The ports that the pages name are replaced by free ones, in commands and output alike, and the sidecar's defaults
 with them; everything listens on the loopback address.
@@ -37,9 +38,10 @@ class Command:
 
     def prints(self, output: str) -> bool:
         """Whether the output is what is shown."""
-        wanted = re.escape("\n".join(self.shown)).replace(re.escape("..."), ".*")
+        lines = ("\n" + re.escape(line).replace(re.escape("..."), ".*") for line in self.shown)
+        wanted = "".join("(\n.*)?" if line == "\n.*" else line for line in lines)
         printed = "\n".join(line.rstrip() for line in output.strip().splitlines())
-        return not self.shown or re.fullmatch(wanted, printed, re.DOTALL) is not None
+        return not self.shown or re.fullmatch(wanted, f"\n{printed}", re.DOTALL) is not None
 
 
 def commands(page: str, mark: str = "run") -> list[Command]:

@@ -1,3 +1,5 @@
+"""What is written to standard error: formats, levels, and lines that nobody can forge."""
+
 import io
 import json
 import logging

@@ -70,6 +70,8 @@ def test_pages_that_show_commands_are_run() -> None:
     [
         (["a ... b", "c"], "a 1 b\nc\n", True),
         (["a", "..."], "a\nb\nc\n", True),
+        (["a", "..."], "a\n", True),
+        (["...", "c"], "a\nb\nc\n", True),
         (["a"], "a\nb\n", False),
         (["a.c"], "abc", False),
         ([], "whatever", True),

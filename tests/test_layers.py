@@ -15,7 +15,7 @@ ROOT = Path(tlsproxy.__file__).parent
 FREE = ("tlsproxy.demo",)
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
-    "aiohttp": ("tlsproxy.proxy.front", "tlsproxy.proxy.feed", "tlsproxy.sidecar", "tlsproxy.admin"),
+    "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.sidecar", "tlsproxy.admin"),
     "httptools": ("tlsproxy.proxy.upstream",),
     "ssl": (
         "tlsproxy.tls",
@@ -23,6 +23,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     ),
     "cryptography": ("tlsproxy.tls",),
     "pydantic": ("tlsproxy.settings", "tlsproxy.environment"),
+    "pydantic_settings": ("tlsproxy.environment",),
     "pydantic_core": ("tlsproxy.environment",),
     "annotated_types": (
         "tlsproxy.settings",
@@ -37,6 +38,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.proxy.upstream",
         "tlsproxy.proxy.pool",
         "tlsproxy.proxy.front",
+        "tlsproxy.proxy.server",
         "tlsproxy.tls.connection",
         "tlsproxy.tls.watch",
         "tlsproxy.admin.server",
@@ -49,7 +51,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "select": ("tlsproxy.proxy.upstream", "tlsproxy.output"),
     "signal": (
         "tlsproxy.signals",
-        "tlsproxy.settings_process",  # ends its own child
+        "tlsproxy.settings_process",  # its child leaves SIGINT to the parent
     ),
     "threading": (),
     "subprocess": (),
@@ -129,7 +131,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
 """Each room or module and what of the house it may know; of the package itself everyone may know the version."""
 
 STRANGERS: Mapping[str, tuple[str, ...]] = {
-    "tlsproxy.proxy.front": ("pool", "upstream", "exchange", "redirect", "fixes"),
+    "tlsproxy.proxy.front": ("server", "pool", "upstream", "exchange", "redirect", "fixes"),
+    "tlsproxy.proxy.server": ("pool", "upstream", "exchange", "redirect", "fixes"),
     "tlsproxy.proxy.exchange": ("front", "feed", "request_log"),
     "tlsproxy.proxy.redirect": ("front", "feed", "pool", "upstream"),
     "tlsproxy.proxy.pool": ("front", "feed", "exchange", "journal"),

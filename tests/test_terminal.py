@@ -1,3 +1,5 @@
+"""What a person sees of demo and check, on a terminal and elsewhere."""
+
 import io
 import os
 import pty

@@ -4,17 +4,20 @@ import asyncio
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from tlsproxy.admin.app_check import check_app
 from tlsproxy.app_address import AppAddress
 from tlsproxy.exits import Exit
 from tlsproxy.listening import PortError, listen
-from tlsproxy.settings import Settings
 from tlsproxy.sidecar import APP_CHECK_WITHIN, store
 from tlsproxy.terminal import Terminal
 
+if TYPE_CHECKING:
+    from tlsproxy.settings import Settings
 
-def check(settings: Settings) -> Exit:
+
+def check(settings: "Settings") -> Exit:
     """Look at everything that the settings name, say what is found, and change nothing.
 
     Returns:
@@ -30,8 +33,8 @@ def check(settings: Settings) -> Exit:
     return next((outcome for outcome in outcomes if outcome is not Exit.STOPPED), Exit.STOPPED)
 
 
-def _check_certificate(terminal: Terminal, settings: Settings) -> Exit:
-    certificates = store(settings)
+def _check_certificate(terminal: Terminal, settings: "Settings") -> Exit:
+    certificates = store(settings, ca_file=None)
     result = certificates.load()
     if certificates.generation is None:
         terminal.cross(f"certificate {settings.cert_name}: {result.message}")
@@ -42,7 +45,7 @@ def _check_certificate(terminal: Terminal, settings: Settings) -> Exit:
     return Exit.STOPPED
 
 
-def _check_ports(terminal: Terminal, settings: Settings) -> Exit:
+def _check_ports(terminal: Terminal, settings: "Settings") -> Exit:
     wanted = [
         ("TLSPROXY_ADMIN_PORT", settings.admin_host, settings.admin_port),
         ("TLSPROXY_LISTEN_PORT", settings.listen_host, settings.listen_port),
@@ -63,7 +66,7 @@ def _check_ports(terminal: Terminal, settings: Settings) -> Exit:
     return outcome
 
 
-def _check_app(terminal: Terminal, settings: Settings) -> None:
+def _check_app(terminal: Terminal, settings: "Settings") -> None:
     address = AppAddress(settings.app_host, settings.app_port, str(settings.app_socket or ""))
     condition = asyncio.run(check_app(address, settings.app_check, APP_CHECK_WITHIN))
     if condition.ok:

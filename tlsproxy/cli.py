@@ -1,10 +1,11 @@
 """The verbs of the command line; each one imports what it needs, so that help is instant."""
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tlsproxy import __version__
 from tlsproxy.exits import Exit
@@ -12,6 +13,7 @@ from tlsproxy.exits import Exit
 if TYPE_CHECKING:
     from tlsproxy.environment import Reading
     from tlsproxy.settings import Settings
+    from tlsproxy.settings_process import Outcome, PlainReading
 
 _EPILOG = """\
 Everything is set by variables; the two that matter are TLSPROXY_CERT_NAME, the certificate's name in
@@ -24,13 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     verb: Callable[[argparse.Namespace], int] = options.verb
     try:
-        return verb(options)
+        status = verb(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return Exit.STOPPED
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`tlsproxy config | head`).
-        sys.stderr.close()
+        # Whoever read our output has seen enough (`tlsproxy config | head`); the interpreter would flush once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.STOPPED
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,45 +69,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read_settings() -> "Reading[Settings] | None":
-    """The settings, with logging set up as they say; None when they are bad, which has been said."""
-    import logging
-
-    from tlsproxy.diagnostics import configure, escape
-    from tlsproxy.environment import BadSettings, read
-    from tlsproxy.settings import Settings
-
-    try:
-        reading = read(Settings)
-    except BadSettings as error:
-        for line in (str(error), *error.warnings):
-            print("\n".join(map(escape, line.splitlines())), file=sys.stderr)
-        return None
-    configure(reading.settings.log_format, reading.settings.log_level)
-    for warning in reading.warnings:
-        logging.getLogger("tlsproxy.settings").warning("%s", warning)
-    return reading
-
-
 def _run(_: argparse.Namespace) -> int:
-    from tlsproxy.sidecar import run
+    from tlsproxy.settings_process import settings_process
 
-    reading = _read_settings()
-    return Exit.SETTINGS if reading is None else run(reading.settings)
+    with settings_process() as outcome:
+        from tlsproxy.sidecar import run
+
+        reading = _usable(outcome())
+    return run(reading.settings, reading.shown)
 
 
 def _check(_: argparse.Namespace) -> int:
-    from tlsproxy.check import check
+    from tlsproxy.settings_process import settings_process
 
-    reading = _read_settings()
-    return Exit.SETTINGS if reading is None else check(reading.settings)
+    with settings_process() as outcome:
+        from tlsproxy.check import check
+
+        reading = _usable(outcome())
+    return check(reading.settings)
 
 
 def _health(_: argparse.Namespace) -> int:
-    from tlsproxy.health import ask_ready
+    from tlsproxy.settings_process import settings_process
 
-    reading = _read_settings()
-    return Exit.SETTINGS if reading is None else ask_ready(reading.settings.admin_host, reading.settings.admin_port)
+    with settings_process() as outcome:
+        from tlsproxy.health import ask_ready
+
+        reading = _usable(outcome())
+    return ask_ready(reading.settings.admin_host, reading.settings.admin_port)
 
 
 def _config(options: argparse.Namespace) -> int:
@@ -117,11 +110,49 @@ def _config(options: argparse.Namespace) -> int:
     if options.docs:
         print(contract.table())
         return Exit.STOPPED
-    reading = _read_settings()
-    if reading is None:
-        return Exit.SETTINGS
-    print(contract.effective(reading))
+    print(contract.effective(_read_here()))
     return Exit.STOPPED
+
+
+def _read_here() -> "Reading[Settings]":
+    """The settings with all that is known of them, where pydantic is loaded anyway."""
+    from tlsproxy.environment import BadSettings, read
+    from tlsproxy.settings import Settings
+
+    try:
+        reading = read(Settings)
+    except BadSettings as error:
+        _refuse(Exit.SETTINGS, str(error), error.warnings)
+    _log_as_set(reading.settings, reading.warnings)
+    return reading
+
+
+def _usable(outcome: "Outcome") -> "PlainReading":
+    """The settings, with logging set up as they say; when they are refused, the end."""
+    from tlsproxy.settings_process import Refusal
+
+    if isinstance(outcome, Refusal):
+        _refuse(outcome.status, outcome.message, outcome.warnings)
+    _log_as_set(outcome.settings, outcome.warnings)
+    return outcome
+
+
+def _refuse(status: Exit, message: str, warnings: Sequence[str]) -> NoReturn:
+    from tlsproxy.diagnostics import escape
+
+    for line in (message, *warnings):
+        print("\n".join(map(escape, line.splitlines())), file=sys.stderr)
+    raise SystemExit(status)
+
+
+def _log_as_set(settings: "Settings", warnings: Iterable[str]) -> None:
+    import logging
+
+    from tlsproxy.diagnostics import configure
+
+    configure(settings.log_format, settings.log_level)
+    for warning in warnings:
+        logging.getLogger("tlsproxy.settings").warning("%s", warning)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ METRICS: Mapping[str, str] = {
 }
 """Of rooms that declare no measures: type and labels by name."""
 REQUEST_LINE: Mapping[str, str] = {
-    "time": "when the request's head had come, RFC 3339 in UTC",
+    "time": "when the request was over, RFC 3339 in UTC",
     "client": "the client's address",
     "method": "as it came",
     "target": "as it came; without its query where LOG_QUERY is off",

@@ -2,8 +2,8 @@
 
 A sidecar declares its variables as fields of an `Environment` subclass with a prefix of its own, and `read`
 makes an instance from a mapping. What an operator is told about bad, unknown and renamed variables is decided
-here; what any variable means is not known here. pydantic validates; its settings package is left out, because
-it brings asyncio and ssl along and adds nothing where the variables come as a mapping.
+here; what any variable means is not known here. pydantic-settings builds and checks the instance, from the one
+source below: which variables count is ours to say, whatever else it could read is not looked at.
 """
 
 import os
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tlsproxy.kinds import Kind
 
@@ -54,20 +55,35 @@ class About:
     aliases: tuple[Alias, ...] = ()
 
 
-class Environment(BaseModel):
+class Environment(BaseSettings):
     """Settings read from variables: each field is one, named by the prefix and the field's name in capitals.
 
     Every field has a default, and an annotation with a `Kind` and an `About`. A rule that concerns several
     fields is a field validator on the last of them that raises `Conflict`; it runs for defaults too.
+    Only `read` takes values from an environment: an instance made by hand has the values that it is given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
     PREFIX: ClassVar[str]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  -- the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The one source that counts: `read`'s, or else the values that are given by name."""
+        source = init_settings().get(_SOURCE)
+        return (source if isinstance(source, _Source) else init_settings,)
 
     @field_validator("*", mode="before")
     @classmethod
     def _parse_text(cls, value: object, info: ValidationInfo) -> object:
         """Text is read as its kind says, other values are checked as they are; "" is the default of some."""
+        if isinstance(value, ValueError):
+            raise value
         if not isinstance(value, str) or not value:
             return value
         kind = _kind(cls.model_fields[str(info.field_name)])
@@ -197,14 +213,6 @@ class Reading(Generic[S]):
 # --- Reading -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A variable's value as it was found."""
-
-    name: str
-    value: str
-
-
 # Kubernetes tells every pod of a namespace of its Services (service links): NAME_PORT, a URL, and these.
 SERVICE_LINK = r"(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
@@ -216,23 +224,63 @@ def read(settings: type[S], environ: Mapping[str, str] = os.environ) -> Reading[
     Raises:
         BadSettings: with every bad variable.
     """
-    known = variables(settings)
-    present = {
-        name: text
-        for name, value in environ.items()
-        if name.upper().startswith(settings.PREFIX) and (text := value.strip())
-    }
-    warnings: list[str] = []
-    _drop_service_links(settings.PREFIX, known, present, warnings)
-    _warn_of_unknown(settings.PREFIX, known, present, warnings)
-    chosen = {
-        variable.field: given for variable in known if (given := _choose(variable, present, warnings)) is not None
-    }
+    source = _Source(settings, environ)
     return Reading(
-        settings=_validate(settings, known, chosen, warnings),
-        sources={variable.name: _source(variable, chosen.get(variable.field)) for variable in known},
-        warnings=tuple(warnings),
+        settings=_validate(settings, source),
+        sources={
+            variable.name: _came_from(variable, source.chosen.get(field))
+            for field, variable in source.variables.items()
+        },
+        warnings=tuple(source.warnings),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A variable's value as it was found."""
+
+    name: str
+    value: str
+
+
+# What `_Source` is handed over as; no field can have this name.
+_SOURCE = "_source"
+
+
+class _Source(PydanticBaseSettingsSource):
+    """The variables of a class as an environment holds them: those that count, and what there is to say of others."""
+
+    def __init__(self, settings: type[Environment], environ: Mapping[str, str]) -> None:
+        super().__init__(settings)
+        known = variables(settings)
+        self.variables = {variable.field: variable for variable in known}
+        """By field."""
+        self.warnings: list[str] = []
+        present = {
+            name: text
+            for name, value in environ.items()
+            if name.upper().startswith(settings.PREFIX) and (text := value.strip())
+        }
+        _drop_service_links(settings.PREFIX, known, present, self.warnings)
+        _warn_of_unknown(settings.PREFIX, known, present, self.warnings)
+        self.chosen = {
+            variable.field: given
+            for variable in known
+            if (given := _choose(variable, present, self.warnings)) is not None
+        }
+        """By field, without those that are unset."""
+        self._values = {
+            field: _in_the_new_spelling(self.variables[field], given, self.warnings)
+            for field, given in self.chosen.items()
+        }
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
+        """As pydantic-settings asks for one: the text, what is wrong with it, or None; the name; never as JSON."""
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, object]:
+        """By field the text, or what is wrong with it; without those that are unset."""
+        return dict(self._values)
 
 
 def _drop_service_links(prefix: str, known: Iterable[Variable], present: dict[str, str], warnings: list[str]) -> None:
@@ -290,40 +338,36 @@ def _holds_default(variable: Variable, text: str) -> bool:
         return False
 
 
-def _source(variable: Variable, given: _Given | None) -> str:
+def _in_the_new_spelling(variable: Variable, given: _Given, warnings: list[str]) -> str | ValueError:
+    """The text under the variable's own name, or why an old name's text can't be converted."""
+    alias = variable.aliases.get(given.name)
+    if alias is None:
+        return given.value
+    try:
+        text = alias.convert(given.value)
+    except ValueError as error:
+        return error
+    spelling = variable.name if _hidden(variable, text) else f"{variable.name}={text}"
+    warnings.append(f"{given.name} is an old name: write {spelling}")
+    return text
+
+
+def _came_from(variable: Variable, given: _Given | None) -> str:
     if given is None:
         return "default"
     return "environment" if given.name == variable.name else f"environment, as {given.name}"
 
 
-def _validate(settings: type[S], known: Iterable[Variable], chosen: Mapping[str, _Given], warnings: list[str]) -> S:
-    values: dict[str, str] = {}
+def _validate(settings: type[S], source: _Source) -> S:
     problems: dict[str, Problem] = {}
-    by_field = {variable.field: variable for variable in known}
-    for field, given in chosen.items():
-        try:
-            values[field] = _in_the_new_spelling(by_field[field], given, warnings)
-        except ValueError as error:
-            problems[field] = _problem(by_field[field], given, error)
     try:
-        valid = settings.model_validate(values)
+        return settings(**{_SOURCE: source})
     except ValidationError as invalid:
         for detail in invalid.errors(include_url=False, include_input=False):
             field = str(detail["loc"][0])
-            problems.setdefault(field, _problem(by_field[field], chosen.get(field), _reason(detail)))
-    if problems:
-        raise BadSettings([problems[field] for field in by_field if field in problems], warnings)
-    return valid
-
-
-def _in_the_new_spelling(variable: Variable, given: _Given, warnings: list[str]) -> str:
-    alias = variable.aliases.get(given.name)
-    if alias is None:
-        return given.value
-    text = alias.convert(given.value)
-    spelling = variable.name if _hidden(variable, text) else f"{variable.name}={text}"
-    warnings.append(f"{given.name} is an old name: write {spelling}")
-    return text
+            problems.setdefault(field, _problem(source.variables[field], source.chosen.get(field), _reason(detail)))
+    # Outside of the `except`: what pydantic says may quote a secret, and is not to come along as the context.
+    raise BadSettings(problems.values(), source.warnings)
 
 
 def _reason(detail: ErrorDetails) -> ValueError:

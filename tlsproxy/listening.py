@@ -31,6 +31,9 @@ def listen(host: str, port: int, variable: str) -> list[socket.socket]:
         for opened in sockets:
             opened.close()
         raise PortError(f"{variable}={port}: {_plain(error, host)}") from error
+    except UnicodeError as error:
+        # IDNA, before any look-up.
+        raise PortError(f"{variable}={port}: {host} can't be resolved: it is not a host name") from error
     return sockets
 
 

@@ -14,7 +14,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -23,7 +25,6 @@ from tlsproxy.admin.app_check import SharedCheck, check_app
 from tlsproxy.admin.health import Condition
 from tlsproxy.admin.server import AdminServer
 from tlsproxy.app_address import AppAddress
-from tlsproxy.contract import shown
 from tlsproxy.exits import Exit
 from tlsproxy.listening import BACKLOG, PortError, listen
 from tlsproxy.measures import Measure
@@ -32,21 +33,24 @@ from tlsproxy.proxy.exchange import Service
 from tlsproxy.proxy.feed import check_parser
 from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.forwarding import Forwarding
-from tlsproxy.proxy.front import Answering, Server
+from tlsproxy.proxy.front import Answering
 from tlsproxy.proxy.journal import Journal
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.pool import Pool
 from tlsproxy.proxy.redirect import RedirectService
 from tlsproxy.proxy.refusals import PLAIN_HTTP
 from tlsproxy.proxy.request_log import CombinedLines, JsonLines, RequestLog
+from tlsproxy.proxy.server import Server
 from tlsproxy.proxy.tally import Tally
-from tlsproxy.settings import Settings
 from tlsproxy.signals import Signals
 from tlsproxy.tls.connection import Acceptor
 from tlsproxy.tls.development import Standby
 from tlsproxy.tls.files import directories, find
-from tlsproxy.tls.store import Store
+from tlsproxy.tls.store import Source, Store
 from tlsproxy.tls.watch import Watch
+
+if TYPE_CHECKING:
+    from tlsproxy.settings import Settings
 
 _logger = logging.getLogger("tlsproxy")
 
@@ -57,11 +61,16 @@ APP_CHECK_WITHIN = 1.0
 LAST_LINES_WITHIN = 2.0
 
 
-def run(settings: Settings) -> Exit:
-    """Serve until told to stop; returns the process's exit status."""
+def run(settings: "Settings", shown: Mapping[str, str]) -> Exit:
+    """Serve until told to stop; returns the process's exit status.
+
+    Args:
+        settings: read for their attributes alone.
+        shown: every variable as /status tells it, secrets masked.
+    """
     check_parser()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(Sidecar(settings).run())
+        return runner.run(Sidecar(settings, shown).run())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -75,15 +84,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 class Sidecar:
     """One process, from its settings to its exit status."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: "Settings", shown: Mapping[str, str]) -> None:
         self._settings = settings
+        self._shown = shown
         self._began = monotonic()
         self._address = AppAddress(settings.app_host, settings.app_port, str(settings.app_socket or ""))
         self._limits, self._timeouts = _limits(settings), _timeouts(settings)
         self._lines = LineWriter(sys.stdout.fileno())
         self._journal = Journal(Tally(), _request_log(settings, self._lines))
         self._pool = Pool(self._address, self._limits, self._timeouts, self._journal.tally)
-        self._store = store(settings)
+        self._store = store(settings, settings.self_signed_ca)
         self._watch = Watch(
             self._store, partial(directories, settings.cert_dir, settings.cert_name), settings.cert_resync_period
         )
@@ -267,7 +277,7 @@ class Sidecar:
                 "T", "seconds"
             ),
             "uptime_seconds": round(self._uptime, 3),
-            "settings": shown(self._settings),
+            "settings": self._shown,
             "certificates": [self._store.status()],
             "connections": {"handshake": self._acceptor.shaking, "idle": idle, "active": active},
             "app": {"address": str(self._address), **self._pool.count()},
@@ -310,20 +320,19 @@ def build_measure() -> Measure:
 # ---------------------------------------------------------------------------- settings, as the rooms take them
 
 
-def store(settings: Settings) -> Store:
-    """The certificates that the settings name."""
-    source = partial(find, settings.cert_dir, settings.cert_name)
+def store(settings: "Settings", ca_file: Path | None) -> Store:
+    """The certificates that the settings name; the CA of one that is made here is written to the file, if any."""
+    source: Source = partial(find, settings.cert_dir, settings.cert_name)
     if settings.self_signed:
-        source_or_made = Standby(settings.cert_name, source, settings.self_signed_ca)
-        return Store(settings.cert_name, source_or_made, settings.tls_profile, ("http/1.1",))
+        source = Standby(settings.cert_name, source, ca_file)
     return Store(settings.cert_name, source, settings.tls_profile, ("http/1.1",))
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: "Settings") -> Limits:
     return Limits(head=settings.max_head, body=settings.max_body, app_connections=settings.app_connections)
 
 
-def _timeouts(settings: Settings) -> Timeouts:
+def _timeouts(settings: "Settings") -> Timeouts:
     return Timeouts(
         head=settings.head_timeout,
         body=settings.body_timeout,
@@ -335,17 +344,18 @@ def _timeouts(settings: Settings) -> Timeouts:
     )
 
 
-def _fixes(settings: Settings, address: AppAddress) -> Fixes:
-    own = {f"{address.host}:{address.port}", f"localhost:{address.port}", f"127.0.0.1:{address.port}", str(address)}
+def _fixes(settings: "Settings", address: AppAddress) -> Fixes:
+    hosts = {address.host, "localhost", "127.0.0.1", "[::1]"}
+    ports = {f":{address.port}", "" if address.port == 80 else f":{address.port}"}
     return Fixes(
-        app_authorities=frozenset(authority.lower().encode() for authority in own),
+        app_authorities=frozenset(f"{host}{port}".lower().encode() for host in hosts for port in ports),
         redirects=settings.fix_redirects,
         secure_cookies=settings.cookie_secure,
         transport_security=b"" if settings.hsts is None else b"max-age=%d" % settings.hsts,
     )
 
 
-def _request_log(settings: Settings, lines: LineWriter) -> RequestLog | None:
+def _request_log(settings: "Settings", lines: LineWriter) -> RequestLog | None:
     if settings.access_log == "off":
         return None
     kind = JsonLines if settings.log_format == "json" else CombinedLines

@@ -114,9 +114,7 @@ def test_promtool_finds_no_fault() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: prometheus)")
-    done = subprocess.run(
-        [promtool, "check", "metrics"], input=render(MEASURES)[0], capture_output=True, check=False
-    )
+    done = subprocess.run([promtool, "check", "metrics"], input=render(MEASURES)[0], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
 
 

@@ -178,9 +178,7 @@ def test_no_writes(port: int, method: str) -> None:
     assert response.headers["Allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/nothing-here", "/livez/", "/status/settings", "//livez", "/%00", "/healthz"]
-)
+@pytest.mark.parametrize("path", ["/", "/nothing-here", "/livez/", "/status/settings", "//livez", "/%00", "/healthz"])
 def test_unknown_path(port: int, path: str) -> None:
     """Every other path is 404 with the same line."""
     response, body = ask(port, path)
@@ -188,9 +186,7 @@ def test_unknown_path(port: int, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_callable_that_raises(
-    reported: Reported, port: int, path: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_callable_that_raises(reported: Reported, port: int, path: str, caplog: pytest.LogCaptureFixture) -> None:
     """A failure of ours is 500 with one plain line; what went wrong is in the log alone."""
     reported.failing = True
     response, body = ask(port, path, Accept="text/html")

@@ -1,12 +1,62 @@
-"""Certificates for tests, laid out as a Kubernetes Secret of type kubernetes.io/tls mounts them."""
+"""Certificates for tests, and the ways in which they come to lie in a mounted directory."""
 
+import shutil
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+
+_versions = count(1)
 
 
-def mount_certificate(authority: trustme.CA, directory: Path, *names: str) -> None:
-    """Write a new ECDSA certificate for these names (else localhost and 127.0.0.1) as tls.crt and tls.key."""
+@dataclass(frozen=True)
+class Pair:
+    """A certificate with its chain, and its key, as PEM."""
+
+    chain: bytes
+    key: bytes = field(repr=False)
+
+    @property
+    def serial(self) -> str:
+        """As ssl.getpeercert and the product write it."""
+        digits = f"{x509.load_pem_x509_certificate(self.chain).serial_number:X}"
+        return digits.zfill(len(digits) + len(digits) % 2)
+
+
+def issue(authority: trustme.CA, *names: str) -> Pair:
+    """A new ECDSA certificate for these names (else localhost and 127.0.0.1)."""
     certificate = authority.issue_cert(*(names or ("localhost", "127.0.0.1")), key_type=trustme.KeyType.ECDSA)
-    (directory / "tls.key").write_bytes(certificate.private_key_pem.bytes())
-    (directory / "tls.crt").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+    return Pair(chain, certificate.private_key_pem.bytes())
+
+
+def mount_certificate(authority: trustme.CA, directory: Path, *names: str) -> Pair:
+    """Write a new certificate as a Kubernetes Secret of type kubernetes.io/tls names its files."""
+    pair = issue(authority, *names)
+    place(directory, pair)
+    return pair
+
+
+def place(directory: Path, pair: Pair) -> None:
+    """Write or overwrite tls.key and then tls.crt, in place."""
+    (directory / "tls.key").write_bytes(pair.key)
+    (directory / "tls.crt").write_bytes(pair.chain)
+
+
+def swap_secret(directory: Path, pair: Pair) -> None:
+    """Mount or change a Secret as the kubelet does: a new directory, onto which the link `..data` is renamed."""
+    data = directory / "..data"
+    before = data.resolve() if data.is_symlink() else None
+    content = directory / f"..version_{next(_versions)}"
+    content.mkdir()
+    place(content, pair)
+    draft = directory / "..data_tmp"
+    draft.symlink_to(content.name)
+    draft.rename(data)
+    for name in ("tls.crt", "tls.key"):
+        if not (directory / name).is_symlink():
+            (directory / name).symlink_to(f"..data/{name}")
+    if before is not None:
+        shutil.rmtree(before)

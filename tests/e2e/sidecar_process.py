@@ -18,6 +18,7 @@ from typing import Self
 import trustme
 
 from tests.e2e.messages import Response
+from tests.e2e.metrics import Metrics
 from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
 from tests.e2e.raw_client import RawClient, TlsClient
@@ -48,7 +49,8 @@ class Sidecar:
     """A running sidecar; as a context manager it is stopped at the end, and must not have shown a traceback.
 
     `settings` are the contract's variables without their prefix; those left out have the defaults of DEFAULTS
-    or of the contract, and the ports are free ones. With `wait` False nobody waits until it listens.
+    or of the contract, and the ports are free ones. With `wait` False nobody waits until it listens. `output` is
+    a descriptor for its standard output, in place of the file that `stdout` and `lines` read.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Sidecar:
         authority: trustme.CA,
         settings: dict[str, str],
         wait: bool = True,
+        output: int | None = None,
     ) -> None:
         self.port = free_port()
         self.admin_port = free_port()
@@ -79,7 +82,7 @@ class Sidecar:
                 env=self._environment(),
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
-                stdout=out,
+                stdout=out if output is None else output,
                 stderr=err,
             )
         if wait:
@@ -152,6 +155,33 @@ class Sidecar:
 
         return wait_until(first, f"a request line with {wanted}")
 
+    def ask_admin(self, path: str, method: str = "GET") -> Response:
+        """One request to the admin port, over a connection of its own."""
+        with RawClient(self.admin_port) as client:
+            return client.ask(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(), method)
+
+    def metrics(self) -> Metrics:
+        """A scrape."""
+        return Metrics(self.ask_admin("/metrics").body.decode())
+
+    def status(self) -> Line:
+        """What /status tells."""
+        status: Line = json.loads(self.ask_admin("/status").body)
+        return status
+
+    def certificate(self) -> Line:
+        """What /status tells of the certificate that is served."""
+        certificates = self.status()["certificates"]
+        assert isinstance(certificates, list)
+        (certificate,) = certificates
+        assert isinstance(certificate, dict)
+        return certificate
+
+    def told(self, text: str) -> list[Line]:
+        """The diagnostics on standard error whose message holds `text`, as parsed JSON."""
+        lines = [json.loads(line) for line in self.stderr().splitlines() if line.startswith("{")]
+        return [line for line in lines if text in line["message"]]
+
     def stdout(self) -> str:
         return self._out.read_text()
 
@@ -200,8 +230,10 @@ class Sidecar:
     def _listens(self) -> bool:
         status = self.process.poll()
         assert status is None, f"ended with status {status} before it listened: {self.stderr()}"
+        redirect_port = self.settings.get("REDIRECT_PORT")
         try:
-            socket.create_connection((self.host, self.port), timeout=1.0).close()
+            for port in (self.port, *([int(redirect_port)] if redirect_port else [])):
+                socket.create_connection((self.host, port), timeout=1.0).close()
         except OSError:
             return False
         return True

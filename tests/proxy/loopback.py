@@ -12,10 +12,11 @@ from tlsproxy.app_address import AppAddress
 from tlsproxy.proxy.exchange import Service
 from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.forwarding import Forwarding
-from tlsproxy.proxy.front import Answering, Server
+from tlsproxy.proxy.front import Answering
 from tlsproxy.proxy.journal import Journal, Record
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.pool import Pool
+from tlsproxy.proxy.server import Server
 from tlsproxy.proxy.tally import Tally
 
 WITHIN = 5.0

@@ -23,11 +23,11 @@ from tlsproxy.settings import Settings
 # Of the contract, as far as there is code for them.
 REASONS = {
     "app_refused", "app_timeout", "app_reset", "app_invalid", "app_truncated", "client_gone", "head_too_large",
-    "body_too_large", "bad_request", "head_timeout", "body_timeout", "overloaded",
+    "body_too_large", "bad_request", "head_timeout", "body_timeout", "overloaded", "draining",
 }  # fmt: skip
 # RFC 9209 section 2.3, those that fit.
 ERRORS = {
-    "connection_refused", "connection_terminated", "connection_timeout", "connection_limit_reached",
+    "http_request_denied", "connection_refused", "connection_terminated", "connection_timeout", "connection_limit_reached",
     "http_response_incomplete", "http_response_timeout", "http_protocol_error", "http_request_error",
 }  # fmt: skip
 

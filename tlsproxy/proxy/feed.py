@@ -14,6 +14,7 @@ Used of aiohttp beyond its documented surface: `aiohttp.http.HttpRequestParser` 
 """
 
 import asyncio
+import re
 
 from aiohttp import http_parser
 from aiohttp.http import HttpRequestParser, RawRequestMessage
@@ -24,6 +25,7 @@ from tlsproxy.proxy.limits import Limits
 from tlsproxy.proxy.refusals import BadRequest, BodyTooLarge, FieldsTooLarge, Refusal, TargetTooLong
 
 _END = b"\r\n\r\n"
+_EMPTY_LINES = re.compile(rb"\n?(?:\r\n)*(?:\r$)?")
 # nginx and Envoy allow about a thousand; the head's size bounds them anyway.
 _MAX_FIELDS = 1000
 # Where a payload would pause its protocol: above anything that one read brings.
@@ -62,6 +64,7 @@ class Feed:
     """
 
     __slots__ = (
+        "_bare",
         "_limits",
         "_lined",
         "_loop",
@@ -83,6 +86,8 @@ class Feed:
         """Bytes left of a body with a length."""
         self._taken = 0
         """Bytes of this head, or of this chunked body, so far."""
+        self._bare = 0
+        """Bytes of a chunked body since the last that were not framing."""
         self._lined = False
         """Whether the request line is whole."""
         self._seam = b""
@@ -118,6 +123,11 @@ class Feed:
         Raises:
             Refusal: it is none, or too large; the connection can't be read on.
         """
+        if not self.in_head and data[0] in b"\r\n":
+            # RFC 9112 section 2.2: empty lines before a request are none of it.
+            data = data[_empty_lines(data) :]
+            if not data:
+                return None, b""
         piece, rest = self._cut(data)
         self._taken += len(piece)
         self.in_head = True
@@ -134,10 +144,7 @@ class Feed:
         except HttpProcessingError as error:
             raise BadRequest(_told(error)) from error
         if not messages:
-            self._lined = self._lined or b"\n" in piece.lstrip(b"\r\n")
-            if not self._seam:
-                self._taken = 0
-                self.in_head = False
+            self._lined = self._lined or b"\n" in piece
             return None, rest
         message, payload = messages[0]
         self._taken = 0
@@ -177,7 +184,7 @@ class Feed:
     def _too_large(self, piece: bytes) -> Refusal:
         detail = f"more than {self._limits.head} bytes"
         allowed = piece[: self._limits.head - (self._taken - len(piece))]
-        lined = self._lined or b"\n" in allowed.lstrip(b"\r\n")
+        lined = self._lined or b"\n" in allowed
         return FieldsTooLarge(detail) if lined else TargetTooLong(detail)
 
     # ------------------------------------------------------------------ bodies
@@ -209,6 +216,9 @@ class Feed:
         except HttpProcessingError as error:
             raise BadRequest(_told(error)) from error
         body = payload.read_nowait(-1)
+        self._bare = 0 if body else self._bare + len(piece)
+        if self._bare > self._limits.head:
+            raise FieldsTooLarge(f"more than {self._limits.head} bytes of chunk framing or trailers")
         self._taken += len(body)
         if self._limits.body and self._taken > self._limits.body:
             raise BodyTooLarge(f"more than {self._limits.body} bytes in chunks")
@@ -221,8 +231,15 @@ class Feed:
         self._payload = None
         self._remaining = 0
         self._taken = 0
+        self._bare = 0
         self._seam = b""
         self._parser = self._fresh()
+
+
+def _empty_lines(data: bytes) -> int:
+    """How many bytes of empty lines the data begins with; an end of line cut in two counts as well."""
+    match = _EMPTY_LINES.match(data)
+    return match.end() if match else 0
 
 
 def _told(error: HttpProcessingError) -> str:

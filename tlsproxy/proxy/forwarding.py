@@ -157,12 +157,15 @@ def _value(text: bytes) -> bytes:
 
 
 def _address(entry: str) -> str | None:
-    """The IP address of an X-Forwarded-For entry, which may carry a port; None where it is none."""
+    """The IP address of an X-Forwarded-For entry, which may carry a port; None where it is none.
+
+    One with a zone is none: it means nothing beyond its own host, and a zone may hold any character.
+    """
     if entry.startswith("["):
         entry = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         entry = entry.partition(":")[0]
     try:
-        return str(ip_address(entry))
+        return None if "%" in entry else str(ip_address(entry))
     except ValueError:
         return None

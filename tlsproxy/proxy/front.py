@@ -1,27 +1,21 @@
-"""One HTTP/1 client connection, on aiohttp's server: deadlines, limits, framing, backpressure.
+"""One HTTP/1 client connection: deadlines, limits, framing, backpressure.
 
-A Front is a protocol of its own in place of aiohttp's RequestHandler, made by a Server that aiohttp runs (ServerRunner,
-SockSite and `cleanup()` work with it). It costs no task and no future for a request. What stands below it is any
-asyncio transport, plain or TLS; `eof_received` means that the client sends no more but reads on.
-
-Used of aiohttp beyond its documented surface: `web.Server` calls of its connections `close()` and `shutdown(timeout)`,
-and keeps them in `_connections`. tests/proxy/test_front.py says what broke when that changes.
+It costs no task and no future for a request. What stands below it is any asyncio transport, plain or TLS;
+`eof_received` means that the client sends no more but reads on.
 """
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import Protocol, cast
-
-from aiohttp import web
 
 from tlsproxy.proxy.feed import Feed
 from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy.heads import BY_CHUNKS, BY_CLOSE, Field, Framing, Request
 from tlsproxy.proxy.journal import Client, Journal, Record
 from tlsproxy.proxy.limits import Limits, Timeouts
-from tlsproxy.proxy.refusals import BodyTimeout, BodyTooLarge, HeadTimeout, Refusal, answer, phrase
+from tlsproxy.proxy.refusals import BodyTimeout, BodyTooLarge, Draining, HeadTimeout, Refusal, answer, phrase
 
 _NEVER = math.inf
 # What is kept of pipelined requests until their turn comes; then the client is held.
@@ -68,79 +62,26 @@ class Answering(Protocol):
         """Begin one; raises Refusal for a request that is not served."""
 
 
-class Server(web.Server):
-    """The HTTP/1 connections of one listener.
+class Owner(Protocol):
+    """The server that a front belongs to, and what its fronts share."""
 
-    Args:
-        service: who answers.
-        forwarding: what the app is told of peers.
-        limits: `head` and `body` count.
-        timeouts: `head`, `body` and `keepalive` count.
-        journal: where requests that never became an exchange are told of.
-        below: makes the protocol that a new TCP connection gets from the factory of fronts; without it a front
-            stands on TCP itself.
-    """
-
-    def __init__(
-        self,
-        service: Answering,
-        forwarding: Forwarding,
-        limits: Limits,
-        timeouts: Timeouts,
-        journal: Journal,
-        below: Callable[[Callable[[], "Front"]], asyncio.BaseProtocol] | None = None,
-    ) -> None:
-        super().__init__(_unused)
-        self._connections: dict[Front, asyncio.Transport] = {}  # type: ignore[assignment]  # ours in place of aiohttp's
-        self.loop = asyncio.get_running_loop()
-        self.service = service
-        self.forwarding = forwarding
-        self.limits = limits
-        self.timeouts = timeouts
-        self.journal = journal
-        self.draining = False
-        """Whether each response is to be the last of its connection."""
-        self._below = below
-
-    def __call__(self) -> asyncio.BaseProtocol:  # type: ignore[override]  # aiohttp only hands it to the loop
-        """The protocol for a new TCP connection."""
-        return self.front() if self._below is None else self._below(self.front)
-
-    def front(self) -> "Front":
-        """A front for a new connection."""
-        return Front(self)
+    loop: asyncio.AbstractEventLoop
+    service: Answering
+    forwarding: Forwarding
+    limits: Limits
+    timeouts: Timeouts
+    journal: Journal
+    draining: bool
+    """Whether each response is to be the last of its connection."""
 
     def opened(self, front: "Front", transport: asyncio.Transport) -> None:
         """Take a connection in."""
-        self._connections[front] = transport
+
+    def has(self, front: "Front") -> bool:
+        """Whether the connection has not ended."""
 
     def ended(self, front: "Front") -> None:
         """Let a connection go."""
-        self._connections.pop(front, None)
-
-    def pre_shutdown(self) -> None:
-        """Close what is idle, and each other connection after its response."""
-        self.draining = True
-        super().pre_shutdown()
-
-    def sweep(self, now: float) -> None:
-        """Look at every connection's deadline."""
-        for front in list(self._connections):
-            front.sweep(now)
-
-    def cut(self) -> None:
-        """End every connection at once."""
-        for front in list(self._connections):
-            front.cut()
-
-    def count(self) -> tuple[int, int]:
-        """How many connections are idle, and how many in a request."""
-        idle = sum(front.is_idle for front in self._connections)
-        return idle, len(self._connections) - idle
-
-
-async def _unused(_: web.BaseRequest) -> web.StreamResponse:
-    raise AssertionError("requests are answered by exchanges")
 
 
 class Front(asyncio.Protocol):
@@ -164,7 +105,7 @@ class Front(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Owner) -> None:
         self._server = server
         self._feed = Feed(server.limits, server.loop)
         self._exchange: Exchange | None = None
@@ -229,10 +170,20 @@ class Front(asyncio.Protocol):
 
     async def shutdown(self, within: float | None = None) -> None:
         """Wait for what is under way, at most for so many seconds, and cut it then."""
+        if not self._server.has(self):
+            return
         self._ended = self._server.loop.create_future()
         await asyncio.wait([self._ended], timeout=within)
         if not self._ended.done():
-            self.cut()
+            self.stop()
+
+    def stop(self) -> None:
+        """End at once, with a word to a client that has not been answered yet."""
+        self._close = True
+        if self._exchange is not None:
+            self._exchange.fail(Draining("cut at the end of draining"))
+        else:
+            self.transport.abort()
 
     # ------------------------------------------------------------------ what the client sends
 

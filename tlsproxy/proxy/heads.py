@@ -78,15 +78,16 @@ class _Kinds(dict[bytes, int]):
 
     BOUND = 4096
 
-    def __init__(self, table: Mapping[bytes, int]) -> None:
+    def __init__(self, table: Mapping[bytes, int], *, twins: bool) -> None:
         super().__init__()
         self._table = table
+        self._twins = twins
 
     def __missing__(self, name: bytes) -> int:
         lower = name.lower()
         kind = self._table.get(lower, PASS)
         # CGI and WSGI read `_` and `-` alike: a twin of a name that means something here would speak for it.
-        if kind == PASS and lower.replace(b"_", b"-") in self._table:
+        if kind == PASS and self._twins and lower.replace(b"_", b"-") in self._table:
             kind = DROP
         if len(self) >= self.BOUND:
             self.clear()
@@ -94,8 +95,8 @@ class _Kinds(dict[bytes, int]):
         return kind
 
 
-_request_kinds = _Kinds(REQUEST_FIELDS)
-_response_kinds = _Kinds(RESPONSE_FIELDS)
+_request_kinds = _Kinds(REQUEST_FIELDS, twins=True)
+_response_kinds = _Kinds(RESPONSE_FIELDS, twins=False)
 
 
 # ---------------------------------------------------------------------------- requests
@@ -175,17 +176,18 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
         if kind & NOTE:
             noted[kind] = field[1] if kind not in noted else _joined(kind, noted[kind], field[1])
     target = request.path.encode("utf-8", "surrogateescape")
-    host = noted.get(HOST, b"")
+    host = noted.get(HOST)
     if target[:1] != b"/" or b"#" in target or not host:
-        target, host = _unusual_target(target, host, lines, peer, named=HOST in noted)
+        target, host = _unusual_target(request, target, host, lines, peer)
     if CONNECTION in noted and (named := _options(noted[CONNECTION]).named):
         lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
     if CODING in noted:
         _check_coding(noted, version)
         lines.append(b"Transfer-Encoding: chunked\r\n")
-    expects = EXPECT in noted and version == (1, 1)
-    if expects:
+    expects = False
+    if EXPECT in noted and version == (1, 1):
         lines.append(b"Expect: %b\r\n" % noted[EXPECT])
+        expects = noted[EXPECT].lower() == b"100-continue"
     if peer.trusted:
         forwarded, client = peer.extended(host, Said(*(noted.get(kind, b"") for kind in _SAID)))
         request_id = noted.get(REQUEST_ID) or new_id
@@ -212,8 +214,10 @@ def _joined(kind: int, before: bytes, value: bytes) -> bytes:
     return b"%b, %b" % (before, value)
 
 
-def _unusual_target(target: bytes, host: bytes, lines: list[bytes], peer: Peer, *, named: bool) -> tuple[bytes, bytes]:
-    """Target and host of a request that has no plain path or names no host; the Host line is put right.
+def _unusual_target(
+    request: Request, target: bytes, host: bytes | None, lines: list[bytes], peer: Peer
+) -> tuple[bytes, bytes]:
+    """Target and host of a request that has no plain path or names no host (None); the Host line is put right.
 
     An absolute-form target becomes origin-form, its authority takes Host's place (RFC 9112 section 3.2.2).
     """
@@ -221,18 +225,20 @@ def _unusual_target(target: bytes, host: bytes, lines: list[bytes], peer: Peer, 
         raise BadRequest("a fragment in the request target")
     if target[:1] != b"/" and target != b"*":
         match = _ABSOLUTE.fullmatch(target)
-        if match is None:
+        if match is None or not match[1]:
             raise BadRequest("a request target of no known form")
         authority, rest = match.groups()
-        lines[:] = [line for line in lines if line[:5].lower() != b"host:"] if authority != host else lines
         if authority != host:
+            lines[:] = [line for line in lines if line[:5].lower() != b"host:"]
             lines.insert(0, b"Host: %b\r\n" % authority)
-        target, host = rest if rest[:1] == b"/" else b"/" + rest, authority
-    elif not host:
-        if named:
-            raise BadRequest("an empty Host")
+        if not rest and request.method == "OPTIONS":
+            return b"*", authority
+        return rest if rest[:1] == b"/" else b"/" + rest, authority
+    if host == b"":
+        raise BadRequest("an empty Host")
+    if host is None:
         lines.append(b"Host: %b\r\n" % peer.forwarding.app_authority)
-    return target, host
+    return target, host or b""
 
 
 def _check_coding(noted: Mapping[int, bytes], version: tuple[int, int]) -> None:

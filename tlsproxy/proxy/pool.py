@@ -167,6 +167,9 @@ class Pool:
 
     def returned(self, upstream: Upstream) -> None:
         """A connection has carried its request and may carry another."""
+        if self._lending.waiting and not upstream.is_quiet():
+            upstream.close()
+            return
         guest = self._lending.returned(upstream)
         if guest is None:
             upstream.idle_since = monotonic()
@@ -208,7 +211,11 @@ class Pool:
             )
         except OSError as error:
             self._lending.failed_to_open()
-            self._refused(error)
+            self._refused(error.strerror or str(error))
+        except UnicodeError:
+            # IDNA, before any look-up.
+            self._lending.failed_to_open()
+            self._refused("not a host name")
         else:
             self._tally.app_connects.observe(monotonic() - started)
             self._refusal = ""
@@ -228,11 +235,11 @@ class Pool:
             _, upstream = await loop.create_connection(lambda: Upstream(self), address.host, address.port)
         return upstream
 
-    def _refused(self, error: OSError) -> None:
+    def _refused(self, why: str) -> None:
         """The app takes no connection: hold who waits for a while, or turn one away when nothing is held."""
         if not self._refusal:
             self._refused_at = monotonic()
-        self._refusal = f"{self.address}: {error.strerror or error}"
+        self._refusal = f"{self.address}: {why}"
         if not self._timeouts.app_wait:
             self._turn_away_first(AppRefused(self._refusal))
         elif self._lending.waiting:

@@ -7,7 +7,7 @@ The tree, by whose fault it is:
     |                   BodyTooLarge, TargetTooLong, FieldsTooLarge, ClientGone
     +-- AppFault        AppRefused, AppAbsent, AppConnectTimeout, AppTimeout, AppReset,
     |                   AppInvalid, AppTruncated
-    +-- OurLimit        Overloaded
+    +-- OurLimit        Overloaded, Draining
 
 Each class knows its status, the `reason` of the request line, the error type of RFC 9209 (section 2.3)
 and the variable that governs it. Other libraries' errors are translated to these at the edge of their room.
@@ -181,6 +181,15 @@ class Overloaded(OurLimit):
     status, reason, error = 503, "overloaded", "connection_limit_reached"
     text = "too many requests are waiting for the app"
     variable = "TLSPROXY_APP_CONNECTIONS"
+    retry_after = 1
+
+
+class Draining(OurLimit):
+    """A request that was still under way when the time for draining was over."""
+
+    status, reason, error = 503, "draining", "http_request_denied"
+    text = "the service is stopping"
+    variable = "TLSPROXY_DRAIN_TIMEOUT"
     retry_after = 1
 
 

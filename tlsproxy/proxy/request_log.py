@@ -4,6 +4,7 @@ A line is made from pieces that are remembered where they repeat (the time's sec
 and costs about two microseconds. Whoever takes the lines writes them in batches.
 """
 
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -52,13 +53,8 @@ class RequestLog(ABC):
         """The line, whose time is the stamp of the moment."""
 
     def _target(self, record: Record) -> str:
-        """The target as it may be written, undecodable bytes as escapes."""
-        target = record.target if self._query else record.target.partition("?")[0]
-        return (
-            target
-            if target.isascii()
-            else target.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        )
+        """The target as it may be written; bytes that are no UTF-8 as surrogates."""
+        return record.target if self._query else record.target.partition("?")[0]
 
     def _referer(self, record: Record) -> bytes:
         return record.referer if self._query else record.referer.partition(b"?")[0]
@@ -75,6 +71,7 @@ class JsonLines(RequestLog):
 
     def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
         strings = self._strings
+        target = self._target(record)
         agent = record.agent
         referer = record.referer if self._query else self._referer(record)
         return (
@@ -85,7 +82,7 @@ class JsonLines(RequestLog):
             millisecond,
             record.address,
             record.method,
-            _quoted(self._target(record)),
+            _quoted(target if target.isascii() else _readable(target)),
             "HTTP/1.1" if record.version == (1, 1) else _protocol(record),
             record.status,
             record.received,
@@ -124,13 +121,18 @@ class CombinedLines(RequestLog):
             record.address or "-",
             self._stamp,
             record.method,
-            _escaped(self._target(record)),
+            _escaped(self._target(record).encode("utf-8", "surrogateescape")),
             _protocol(record),
             record.status,
             record.sent,
-            _escaped(self._referer(record).decode("utf-8", "backslashreplace")) or "-",
-            _escaped(record.agent.decode("utf-8", "backslashreplace")) or "-",
+            _escaped(self._referer(record)) or "-",
+            _escaped(record.agent) or "-",
         )
+
+
+def _readable(text: str) -> str:
+    """The text with surrogates, which no other JSON parser takes, as escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _protocol(record: Record) -> str:
@@ -138,10 +140,9 @@ def _protocol(record: Record) -> str:
     return f"HTTP/{version[0]}.{version[1]}" if version else "-"
 
 
-def _escaped(text: str) -> str:
-    r"""The text with quotes, backslashes and controls as \xHH, so that nobody can forge a line (as nginx does)."""
-    if text.isalnum():
-        return text
-    return "".join(
-        c if c.isprintable() and c not in '"\\' else "".join(rf"\x{b:02X}" for b in c.encode()) for c in text
-    )
+def _escaped(value: bytes) -> str:
+    r"""The value with quotes, backslashes and all but printable ASCII as \xHH, as nginx does: nobody forges a line."""
+    return _FORGING.sub(lambda found: b"\\x%02X" % found[0][0], value).decode("ascii")
+
+
+_FORGING = re.compile(rb'[^ -~]|["\\]')

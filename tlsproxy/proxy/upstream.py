@@ -124,7 +124,9 @@ class ResponseReader:
             return
         if self._kept is None or self._lenient:
             raise self._fault or AppInvalid(str(error)) from error
-        self._read_again(b"".join((*self._kept, data)))
+        whole = b"".join((*self._kept, data))
+        if _HEAD.match(whole) or not whole.startswith(b"HTTP/1."):
+            self._read_again(whole)
 
     def _read_again(self, data: bytes) -> None:
         """Read from the response's first byte on, leniently."""
@@ -449,7 +451,7 @@ class Upstream(asyncio.BufferedProtocol):
             while left > 0 and self._borrower is not None:
                 size = os.readv(descriptor, [_buffer])
                 if not size:
-                    self.eof_received()
+                    # After a failure the end of the stream is not the end of a body.
                     return
                 left -= size
                 self.buffer_updated(size)

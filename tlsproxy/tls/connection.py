@@ -23,6 +23,7 @@ from tlsproxy.measures import Measure
 from tlsproxy.tls.context import ServerObject
 
 _NEVER = math.inf
+# The most that a TLS record holds (RFC 8446 section 5.1): each read takes a whole record, none is left in OpenSSL.
 _READ_SLICE = 16 * 1024
 _WRITE_SLICE = 32 * 1024
 # How long a client may take to read why it was turned away.
@@ -251,6 +252,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._tcp.write_eof()
 
     def _flush(self) -> None:
+        """Send what OpenSSL has to say of its own: handshake, tickets, alerts."""
         if self._outgoing.pending:
             self._tcp.write(self._outgoing.read())
 
@@ -264,7 +266,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         for piece in (data,) if len(data) <= _READ_SLICE else _slices(data, _READ_SLICE):
             incoming.write(piece)
             try:
-                while incoming.pending or tls.pending():
+                while incoming.pending:
                     chunk = tls.read(_READ_SLICE)
                     if not chunk:
                         raise ssl.SSLZeroReturnError
@@ -274,7 +276,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             except ssl.SSLError as problem:
                 error = problem
                 break
-        self._flush()
+        if self._outgoing.pending:
+            self._flush()
         upper = self._upper
         if chunks and upper is not None:
             upper.data_received(chunks[0] if len(chunks) == 1 else b"".join(chunks))

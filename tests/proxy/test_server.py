@@ -1,0 +1,190 @@
+"""aiohttp's server around client connections: run, drained and cut by it."""
+
+import asyncio
+import socket
+
+import pytest
+from aiohttp import web
+
+from tests.proxy.loopback import proxied, turns, until
+from tests.proxy.test_front import CHUNKED_OK, asked, get, run
+
+
+def test_aiohttp_runs_it() -> None:
+    """ServerRunner, SockSite and cleanup() work with a server whose connections are ours."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            runner = web.ServerRunner(scene.server, shutdown_timeout=5)
+            await runner.setup()
+            sock = socket.create_server(("127.0.0.1", 0))
+            await web.SockSite(runner, sock).start()
+            scene.port = sock.getsockname()[1]
+            idle = await scene.client()
+            client, app = await asked(scene, get())
+            cleaned = asyncio.ensure_future(runner.cleanup())
+            assert await idle.rest() == b""
+            assert not cleaned.done(), "cleanup() no longer waits for what is under way"
+            app.send(OK)
+            assert b"Connection: close" in await answer(client), "pre_shutdown() is no longer called by cleanup()"
+            await asyncio.wait_for(cleaned, 5)
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", scene.port)
+
+    run(scene())
+
+
+def test_what_aiohttp_does_to_connections() -> None:
+    """web.Server keeps connections in _connections, and calls close() and shutdown(timeout) of each."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            await scene.client()
+            await until(lambda: scene.server.connections)
+            assert len(scene.server.connections) == len(scene.server._connections) == 1, (
+                "web.Server.connections has changed"
+            )
+            calls = []
+
+            class Connection:
+                def close(self) -> None:
+                    calls.append("close")
+
+                async def shutdown(self, within: float | None = None) -> None:
+                    calls.append(f"shutdown {within}")
+
+            for kept in list(scene.server._connections):
+                kept.cut()
+            await until(lambda: not scene.server.connections)
+            scene.server._connections[Connection()] = None  # type: ignore[index, assignment]  # a stand-in
+            web.Server.pre_shutdown(scene.server)
+            await web.Server.shutdown(scene.server, 3)
+            assert calls == ["close", "shutdown 3"], "what web.Server calls of its connections has changed"
+
+    run(scene())
+
+
+def test_draining() -> None:
+    """What is idle is closed, what is under way is answered and told that it was the last, new requests as well."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            idle = await scene.client()
+            begun, begun_app = await asked(scene, get())
+            begun_app.send(CHUNKED_OK + b"2\r\nok\r\n")
+            await begun.head()
+            waiting, waiting_app = await asked(scene, get())
+            half = await scene.client()
+            half.send(get()[:9])
+            await until(lambda: scene.server.count() == (1, 3))
+            scene.server.pre_shutdown()
+            assert await idle.rest() == b""
+            begun_app.send(b"0\r\n\r\n")
+            assert await begun.rest() == b"2\r\nok\r\n0\r\n\r\n"
+            waiting_app.send(OK)
+            assert b"Connection: close" in await answer(waiting)
+            assert await waiting.rest() == b""
+            half.send(get()[9:])
+            late = scene.pool.count()["idle"]
+            app = waiting_app if late else await scene.accept()
+            await until(lambda: scene.pool.count()["lent"] == 1)
+            for wire in (app, begun_app):
+                wire.send(OK)
+            assert b"Connection: close" in await answer(half)
+            assert await half.rest() == b""
+
+    run(scene())
+
+
+def test_who_comes_while_draining_is_served_once() -> None:
+    """A connection that was in the backlog gets an answer, and is told that it was the last."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            scene.server.pre_shutdown()
+            client, app = await asked(scene, get())
+            app.send(OK)
+            assert b"Connection: close" in await answer(client)
+            assert await client.rest() == b""
+
+    run(scene())
+
+
+def test_the_end_of_draining() -> None:
+    """What is still under way after the time it was given is cut."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            app.send(CHUNKED_OK + b"2\r\nok\r\n")
+            await client.head()
+            scene.server.pre_shutdown()
+            await scene.server.shutdown(0.05)
+            assert b"0\r\n\r\n" not in await client.rest()
+            assert await app.rest() == b""
+            ((record, reason),) = scene.lines.ended
+            assert record.status == 200
+            assert reason
+
+    run(scene())
+
+
+def test_cutting_everything_ends_the_apps_work() -> None:
+    """A second signal cuts all connections at once, and the app's with them; each request is still told of."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            scene.server.cut()
+            assert (await client.rest()).startswith(b"HTTP/1.1 503 ")
+            assert await app.rest() == b""
+            assert len(scene.lines.ended) == 1
+            assert scene.pool.count()["lent"] == 0
+
+    run(scene())
+
+
+def test_shutdown_does_not_wait_for_what_is_idle() -> None:
+    """Idle connections are closed, and not waited for."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            for _ in range(3):
+                await scene.client()
+            await until(lambda: len(scene.server.connections) == 3)
+            async with asyncio.timeout(2):
+                scene.server.pre_shutdown()
+                await scene.server.shutdown(60)
+
+    run(scene())
+
+
+def test_shutdown_ends_with_the_last_request() -> None:
+    """It does not wait longer than needed."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, get())
+            scene.server.pre_shutdown()
+            ended = asyncio.ensure_future(scene.server.shutdown(60))
+            await turns()
+            app.send(OK)
+            await answer(client)
+            await asyncio.wait_for(ended, 5)
+
+    run(scene())
+
+
+def test_count() -> None:
+    """Connections are idle or in a request, one whose head has begun included."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            await scene.client()
+            half = await scene.client()
+            half.send(get()[:5])
+            await asked(scene, get())
+            await until(lambda: scene.server.count() == (1, 2))
+            assert "idle" in "".join(map(repr, scene.server.connections))
+
+    run(scene())

@@ -1,0 +1,117 @@
+"""A short-lived process that reads the settings, so that the one that serves never loads pydantic.
+
+pydantic takes 30 MB, for a few milliseconds of use at the start. A fork reads and checks the environment and hands
+plain values over, while the process that is going to serve loads the rest. What a variable means is not known here.
+"""
+
+import os
+import pickle
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NoReturn, cast
+
+from tlsproxy.exits import Exit
+
+if TYPE_CHECKING:
+    from tlsproxy.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PlainReading:
+    """Settings that can be used."""
+
+    settings: "Settings"
+    """Attributes with the values of `Settings` and nothing else of it: really a `SimpleNamespace`."""
+    shown: Mapping[str, str]
+    """Every variable and its value as one would write it, secrets masked."""
+    warnings: tuple[str, ...]
+    """One line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there are no settings."""
+
+    status: Exit
+    """What to end with."""
+    message: str
+    """For the operator, of one or more lines."""
+    warnings: tuple[str, ...] = ()
+    """One line each: a misspelled name may be the cause."""
+
+
+Outcome = PlainReading | Refusal
+
+DIED = Refusal(
+    Exit.FAILED,
+    "the settings could not be read: the process that reads them died. "
+    "Why is said above; where nothing is, it was killed, most likely for want of memory",
+)
+
+
+@contextmanager
+def settings_process() -> Iterator[Callable[[], Outcome]]:
+    """Read the settings in a fork while the body does something else; what it is given waits for the outcome, once.
+
+    For a process that has no threads and no event loop yet. Whichever way the body ends, the child has ended then and
+    is reaped.
+    """
+    receiving, sending = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # Open here too, the pipe would never tell the child that nobody reads any more.
+        os.close(receiving)
+        _send_outcome(sending)
+    os.close(sending)
+    try:
+        with os.fdopen(receiving, "rb") as pipe:
+            yield lambda: _outcome(pipe.read())
+    finally:
+        # There is no child to wait for where whoever started us has SIGCHLD ignored.
+        with suppress(ChildProcessError):
+            os.waitpid(child, 0)
+
+
+def _outcome(sent: bytes) -> Outcome:
+    try:
+        # Not JSON, which has no paths, networks and tuples. The bytes are our own fork's, and nobody else can have
+        # written to the pipe, which has no name.
+        outcome: Outcome = pickle.loads(sent)  # noqa: S301  -- see above
+    except (EOFError, pickle.UnpicklingError):
+        return DIED
+    return outcome
+
+
+# --- In the child ------------------------------------------------------------------------------------------
+
+
+def _send_outcome(sending: int) -> NoReturn:
+    """Read and send; then end without what a process does at its end: it is the parent's to do."""
+    try:
+        # A terminal interrupts both, and what is to be done about it is the parent's to say.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        outcome = pickle.dumps(_read())
+        with suppress(BrokenPipeError), os.fdopen(sending, "wb") as pipe:
+            pipe.write(outcome)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def _read() -> Outcome:
+    # Imported here and nowhere else on the way to serving: what it takes goes with the child.
+    from tlsproxy.contract import shown  # noqa: PLC0415  -- see above
+    from tlsproxy.environment import BadSettings, read  # noqa: PLC0415  -- see above
+    from tlsproxy.settings import Settings  # noqa: PLC0415  -- see above
+
+    try:
+        reading = read(Settings)
+    except BadSettings as error:
+        return Refusal(Exit.SETTINGS, str(error), error.warnings)
+    plain = cast("Settings", SimpleNamespace(**dict(reading.settings)))
+    return PlainReading(plain, shown(reading.settings), reading.warnings)
