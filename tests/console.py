@@ -1,7 +1,7 @@
 """Console blocks of the documents, run as a reader would type them.
 
 A block fenced as `console` under the comment `<!-- run -->` is run: all of a page, in order, in one shell and one empty
-directory. Lines that begin with `$ ` are commands, those with `> ` continue them, and what stands below must be what
+directory. (Those under `<!-- run with podman -->` are for the tests of the image.) Lines that begin with `$ ` are commands, those with `> ` continue them, and what stands below must be what
 they print on both streams, where `...` stands for anything, and as a line of its own for any lines or none. A command
 with nothing below it may print what it likes.
 
@@ -74,10 +74,10 @@ def with_free_ports(page: str) -> tuple[str, Mapping[str, str]]:
     return re.sub(rf"(?<!\d{{4}}:)\b({'|'.join(PORTS)})\b", lambda found: ports[found[0]], page), ports
 
 
-def run(page: str, directory: Path) -> None:
+def run(page: str, directory: Path, mark: str = "run") -> None:
     """Run the page's commands; AssertionError for the first one that prints something else than is shown."""
     page, ports = with_free_ports(page)
-    listed = commands(page)
+    listed = commands(page, mark)
     output = _output(listed, directory, _environment(directory, ports))
     for command, printed in zip(listed, output, strict=False):
         assert command.prints(printed), f"$ {command.text}\nshows\n{_joined(command)}\nand prints\n{printed}"

@@ -1,3 +1,5 @@
+"""What readiness asks of the app, on real sockets."""
+
 import asyncio
 import os
 import socket

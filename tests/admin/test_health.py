@@ -1,3 +1,5 @@
+"""What the probes answer, from conditions."""
+
 import pytest
 
 from tlsproxy.admin.health import Condition, report

@@ -1,3 +1,5 @@
+"""Measures as Prometheus reads them."""
+
 import re
 import shutil
 import subprocess

@@ -1,3 +1,5 @@
+"""The admin port over real sockets: what it answers, and what it does not."""
+
 import asyncio
 import http.client
 import json

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import console
 from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
 
 IMAGE = os.environ["TLSPROXY_IMAGE"]
+README = Path(__file__).parents[2] / "README.md"
 HARDENED = ("--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges")
 APP_PORT = 9000
 # GET /slow takes longer than the default DRAIN_DELAY of 5 s, so that it is under way when the draining begins.
@@ -135,3 +137,13 @@ def test_runs_as_nobody(pod: Pod) -> None:
     listing = podman("exec", pod.sidecar, "ls", "/opt/tlsproxy/bin").split()
     assert "tlsproxy" in listing
     assert not [name for name in listing if name.startswith("pip")]
+
+
+@pytest.mark.skipif(IMAGE != "tlsproxy", reason="README's image is called tlsproxy")
+def test_readme_shows_what_happens(tmp_path: Path) -> None:
+    """The pod of README, under a name that nobody has, answers and ends as it is shown there."""
+    shop = f"shop-{os.getpid()}"
+    try:
+        console.run(README.read_text().replace("shop", shop), tmp_path, "run with podman")
+    finally:
+        podman("pod", "rm", "--force", "--ignore", "--time", "0", shop)

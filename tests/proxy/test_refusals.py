@@ -27,7 +27,8 @@ REASONS = {
 }  # fmt: skip
 # RFC 9209 section 2.3, those that fit.
 ERRORS = {
-    "http_request_denied", "connection_refused", "connection_terminated", "connection_timeout", "connection_limit_reached",
+    "http_request_denied",
+    "connection_refused", "connection_terminated", "connection_timeout", "connection_limit_reached",
     "http_response_incomplete", "http_response_timeout", "http_protocol_error", "http_request_error",
 }  # fmt: skip
 

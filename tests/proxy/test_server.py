@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from tests.proxy.loopback import proxied, turns, until
-from tests.proxy.test_front import CHUNKED_OK, asked, get, run
+from tests.proxy.test_front import CHUNKED_OK, OK, answer, asked, get, run
 
 
 def test_aiohttp_runs_it() -> None:
