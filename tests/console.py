@@ -1,9 +1,10 @@
 """Console blocks of the documents, run as a reader would type them.
 
 A block fenced as `console` under the comment `<!-- run -->` is run: all of a page, in order, in one shell and one empty
-directory. (Those under `<!-- run with podman -->` are for the tests of the image.) Lines that begin with `$ ` are commands, those with `> ` continue them, and what stands below must be what
-they print on both streams, where `...` stands for anything, and as a line of its own for any lines or none. A command
-with nothing below it may print what it likes.
+directory. (Those under `<!-- run with podman -->` are for the tests of the image.) Lines that begin with `$ ` are
+commands, those with `> ` continue them, and what stands below must be what they print on both streams, where `...`
+stands for anything, and as a line of its own for any lines or none. A command with nothing below it may print what it
+likes.
 
 The ports that the pages name are replaced by free ones, in commands and output alike, and the sidecar's defaults
 with them; everything listens on the loopback address.

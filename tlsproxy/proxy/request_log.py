@@ -74,26 +74,18 @@ class JsonLines(RequestLog):
         target = self._target(record)
         agent = record.agent
         referer = record.referer if self._query else self._referer(record)
+        why = f'"{reason}"' if reason else "null"
+        app_duration = f"{now - record.app_started:.6f}" if record.app_started else "null"
         return (
-            '{"time":"%s.%03dZ","client":"%s","method":"%s","target":%s,"protocol":"%s","status":%d,"received":%d,'
-            '"sent":%d,"duration":%.6f,"app_duration":%s,%s,"request_id":%s,"user_agent":%s,"referer":%s,"reason":%s}\n'
-        ) % (
-            self._stamp,
-            millisecond,
-            record.address,
-            record.method,
-            _quoted(target if target.isascii() else _readable(target)),
-            "HTTP/1.1" if record.version == (1, 1) else _protocol(record),
-            record.status,
-            record.received,
-            record.sent,
-            now - record.started,
-            "%.6f" % (now - record.app_started) if record.app_started else "null",
-            record.client.shown or self._show(record.client),
-            _quoted(record.request_id.decode("latin-1")),
-            strings.get(agent) or self._string(agent),
-            strings.get(referer) or self._string(referer),
-            f'"{reason}"' if reason else "null",
+            f'{{"time":"{self._stamp}.{millisecond:03d}Z","client":"{record.address}","method":"{record.method}",'
+            f'"target":{_quoted(target if target.isascii() else _readable(target))},"protocol":"{_protocol(record)}",'
+            f'"status":{record.status},"received":{record.received},"sent":{record.sent},'
+            f'"duration":{now - record.started:.6f},"app_duration":{app_duration},'
+            f"{record.client.shown or self._show(record.client)},"
+            f'"request_id":{_quoted(record.request_id.decode("latin-1"))},'
+            f'"user_agent":{strings.get(agent) or self._string(agent)},'
+            f'"referer":{strings.get(referer) or self._string(referer)},'
+            f'"reason":{why}}}\n'
         )
 
     def _string(self, value: bytes) -> str:
@@ -137,6 +129,8 @@ def _readable(text: str) -> str:
 
 def _protocol(record: Record) -> str:
     version = record.version
+    if version == (1, 1):
+        return "HTTP/1.1"
     return f"HTTP/{version[0]}.{version[1]}" if version else "-"
 
 
