@@ -48,6 +48,7 @@ def listed(surface: str) -> list[str]:
     return sorted(map(str, part))
 
 
+@pytest.mark.timeout(90)
 @pytest.mark.parametrize("page", RUN, ids=name)
 def test_what_is_shown_is_what_happens(page: Path, tmp_path: Path) -> None:
     """Every block that a page marks as run prints what stands below its commands."""

@@ -23,6 +23,7 @@ Everything is set by variables; the two that matter are TLSPROXY_CERT_NAME, the 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status."""
+    _open_standard_streams()
     options = _parser().parse_args(arguments)
     verb: Callable[[argparse.Namespace], int] = options.verb
     try:
@@ -35,6 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.STOPPED
     return status
+
+
+def _open_standard_streams() -> None:
+    """Open those of 0, 1 and 2 that a parent has closed: a socket in their place would be written to, or end libuv."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -139,6 +139,7 @@ def test_runs_as_nobody(pod: Pod) -> None:
     assert not [name for name in listing if name.startswith("pip")]
 
 
+@pytest.mark.timeout(90)
 @pytest.mark.skipif(IMAGE != "tlsproxy", reason="README's image is called tlsproxy")
 def test_readme_shows_what_happens(tmp_path: Path) -> None:
     """The pod of README, under a name that nobody has, answers and ends as it is shown there."""

@@ -191,6 +191,21 @@ def test_what_takes_too_long_is_cut(sidecar: Launch, gate: Gate) -> None:
         assert_ends(process)
 
 
+def test_who_has_no_answer_yet_is_told(sidecar: Launch, app: ScriptedApp) -> None:
+    """A request that the app has not begun to answer at DRAIN_TIMEOUT gets a 503 instead of a bare end."""
+    app.script(lambda connection: connection.read_request() and connection.wait_closed())
+    process = sidecar(DRAIN_TIMEOUT="500ms")
+    with process.connect() as client:
+        client.send(get("/waiting"))
+        app.wait_for_requests(1)
+        process.signal(signal.SIGTERM)
+        answer = client.read_response()
+        assert (answer.status, answer.get(b"Connection")) == (503, b"close")
+        assert client.read_to_end() == b""
+        assert_ends(process)
+    assert process.wait_for_line(target="/waiting")["reason"] == "draining"
+
+
 def test_sigint_skips_the_delay(sidecar: Launch, app: ScriptedApp) -> None:
     """A person at a terminal does not wait for DRAIN_DELAY."""
     process = sidecar(DRAIN_DELAY=LONG)
