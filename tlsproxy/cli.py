@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tlsproxy {__version__}")
     parser.set_defaults(verb=_run)
-    verbs = parser.add_subparsers(title="verbs", metavar="")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
 
     verbs.add_parser("run", help="serve (also without a verb)").set_defaults(verb=_run)
     verbs.add_parser("check", help="say what run would do, and exit").set_defaults(verb=_check)

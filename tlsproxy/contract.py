@@ -50,6 +50,7 @@ REQUEST_LINE: Mapping[str, str] = {
     "tls": "the TLS version",
     "cipher": "the cipher suite",
     "sni": "the name that the client asked for",
+    "client_cert": "the client's certificate; null, since none is asked for",
     "request_id": "as in X-Request-ID",
     "user_agent": "as it came",
     "referer": "as it came; without its query where LOG_QUERY is off",

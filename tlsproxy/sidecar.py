@@ -153,15 +153,17 @@ class Sidecar:
         return True
 
     async def _open(self) -> None:
+        """Open the ports for clients, the HTTPS port last: /startupz tells of that one."""
         settings = self._settings
-        forwarding = Forwarding(settings.external_port, settings.trusted_proxies, str(self._address).encode())
+        authority = "localhost" if self._address.socket else str(self._address)
+        forwarding = Forwarding(settings.external_port, settings.trusted_proxies, authority.encode())
+        if settings.redirect_port is not None:
+            redirects = RedirectService(settings.external_port, self._journal)
+            await self._serve(redirects, forwarding, settings.redirect_port, "TLSPROXY_REDIRECT_PORT")
         service = Service(self._pool, _fixes(settings, self._address), self._timeouts, self._journal)
         self._server = await self._serve(
             service, forwarding, settings.listen_port, "TLSPROXY_LISTEN_PORT", self._acceptor.connection
         )
-        if settings.redirect_port is not None:
-            redirects = RedirectService(settings.external_port, self._journal)
-            await self._serve(redirects, forwarding, settings.redirect_port, "TLSPROXY_REDIRECT_PORT")
 
     async def _serve(
         self,

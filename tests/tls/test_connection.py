@@ -1,250 +1,44 @@
-"""tlsproxy/tls/connection.py, on loopback: what stands above it is told the truth, and so is the client."""
+"""TLS connections on loopback: what stands above is told the truth, once, and so is the client."""
 
 import asyncio
-import contextlib
 import ctypes
-import functools
 import gc
-import itertools
-import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Coroutine
-from time import monotonic
-from typing import Concatenate, ParamSpec
+from collections.abc import Callable
 
 import pytest
 import uvloop
 
-from tests.tls.material import NOW, Issued, Request, key, material, trusting, until
-from tlsproxy.tls.certificate import check
-from tlsproxy.tls.connection import Acceptor, Connection
-from tlsproxy.tls.context import build
+from tests.tls.loopback import (
+    CLOSE_TIMEOUT,
+    HANDSHAKE_TIMEOUT,
+    ISSUED,
+    PLAIN,
+    Client,
+    Scene,
+    serving,
+    staged,
+    trustful,
+    turns,
+)
+from tests.tls.material import Request, until
+from tlsproxy.tls.connection import _FAILURES, Acceptor, Connection
 
-P = ParamSpec("P")
-ISSUED = Request(key=key("secp256r1")).issue()
-OTHER = Request(key=key("secp256r1")).issue()
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
-WITHIN = 5.0
-HANDSHAKE_TIMEOUT, CLOSE_TIMEOUT, LINGER = 10, 20, 2
-PLAIN = b"HTTP/1.1 400 Bad Request\r\n\r\nHTTPS, please\n"
-MEGABYTE = 1 << 20
-MORE_THAN_FITS = bytes(12 * MEGABYTE)  # into the kernel's buffers, for a client that does not read
+KILOBYTE, MEGABYTE = 1 << 10, 1 << 20
 AES_128_SHA, TLS_NULL = 0x002F, 0x0000
-REASONS = {
-    *("bad_certificate", "certificate_required", "no_shared_cipher", "no_shared_group", "no_shared_signature"),
-    *("not_tls", "other", "plain_http", "refused_by_client", "reset", "timeout", "unknown_ca", "unsupported_protocol"),
-}
+LINGER = 2
+FORGED = b"\x17\x03\x03\x00\x40" + b"x" * 64
+NUMBERS = b"".join(b"%7d\n" % number for number in range(MEGABYTE // 8))
+# For a client that does not read: more than the kernel's buffers take.
+TOO_MUCH = bytes(10 * MEGABYTE)
+REASONS = set(
+    "bad_certificate certificate_required no_shared_cipher no_shared_group no_shared_signature not_tls other "
+    "plain_http refused_by_client reset timeout unknown_ca unsupported_protocol".split()
+)
 
-
-def context(issued: Issued = ISSUED) -> ssl.SSLContext:
-    return build(check(material(*issued.pair), NOW), "intermediate")
-
-
-def trustful(version: ssl.TLSVersion = V13, issued: Issued = ISSUED) -> ssl.SSLContext:
-    client = trusting(issued.certificate)
-    client.minimum_version = client.maximum_version = version
-    return client
-
-
-def client_hello(version: int, cipher: int) -> bytes:
-    """A ClientHello without extensions."""
-    body = struct.pack(">H32xBHHBB", version, 0, 2, cipher, 1, 0)
-    return b"\x16\x03\x01" + struct.pack(">H", len(body) + 4) + b"\1" + len(body).to_bytes(3, "big") + body
-
-
-class Upper(asyncio.Protocol):
-    """What stands above: it writes down what it is told, data last, and does on data what the test wants."""
-
-    def __init__(self, scene: "Scene") -> None:
-        self.scene = scene
-        self.told: list[str] = []
-        self.pieces: list[bytes] = []
-        self.lost_with: Exception | None = None
-
-    def __repr__(self) -> str:
-        return "<Upper>"
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, Connection)
-        self.transport = transport
-        self.told.append("made")
-
-    def data_received(self, data: bytes) -> None:
-        self.pieces.append(data)
-        self.scene.on_data(self.transport)
-
-    def eof_received(self) -> bool:
-        self.told.append("eof")
-        return self.scene.keep_open
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.told.append("lost")
-        self.lost_with = exc
-
-    def pause_writing(self) -> None:
-        self.told.append("pause")
-
-    def resume_writing(self) -> None:
-        self.told.append("resume")
-
-
-class Client:
-    """A TLS client whose records the test holds in its hands."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext) -> None:
-        self.reader, self.writer = reader, writer
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = tls.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
-        self.ended = ""
-
-    async def raw(self) -> bytes:
-        """What comes, encrypted; b"" at the end, and `ended` says which."""
-        try:
-            data = await asyncio.wait_for(self.reader.read(1 << 16), WITHIN)
-        except ConnectionError:
-            data, self.ended = b"", "reset"
-        self.ended = self.ended or ("" if data else "fin")
-        return data
-
-    async def raw_rest(self) -> bytes:
-        return b"".join([piece async for piece in _pieces(self.raw)])
-
-    async def flight(self) -> bytes:
-        """What the client has to say next in its handshake; b"" when all has been said."""
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLCertVerificationError):
-            self.tls.do_handshake()
-        return self.outgoing.read()
-
-    async def shake(self) -> bytes:
-        """The handshake, but for the last flight, which is returned."""
-        self.writer.write(await self.flight())
-        while not (last := await self.flight()):
-            self.incoming.write(await self.raw())
-        return last
-
-    def seal(self, data: bytes, record: int = 1 << 14) -> bytes:
-        for start in range(0, len(data), record):
-            self.tls.write(data[start : start + record])
-        return self.outgoing.read()
-
-    def goodbye(self) -> bytes:
-        """close_notify."""
-        with contextlib.suppress(ssl.SSLError):
-            self.tls.unwrap()
-        return self.outgoing.read()
-
-    async def read(self) -> bytes:
-        while True:
-            try:
-                if data := self.tls.read(1 << 16):
-                    return data
-            except ssl.SSLWantReadError:
-                if data := await self.raw():
-                    self.incoming.write(data)
-                    continue
-                return b""
-            except ssl.SSLZeroReturnError:
-                pass
-            self.ended = "close_notify"
-            return b""
-
-    async def rest(self) -> bytes:
-        """All until the end; after close_notify FIN must follow."""
-        data = b"".join([piece async for piece in _pieces(self.read)])
-        if self.ended == "close_notify":
-            assert await self.raw() == b""
-        return data
-
-    def reset(self) -> None:
-        sock: socket.socket = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
-
-
-async def _pieces(read: Callable[[], Coroutine[None, None, bytes]]) -> AsyncIterator[bytes]:
-    while piece := await read():
-        yield piece
-
-
-class Scene:
-    """A port with an acceptor, and its clients."""
-
-    def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        self.loop_factory = loop_factory
-        self.context = context()
-        self.acceptor = Acceptor(
-            lambda: self.context,
-            handshake_timeout=HANDSHAKE_TIMEOUT,
-            close_timeout=CLOSE_TIMEOUT,
-            plain_answer=PLAIN,
-        )
-        self.on_data: Callable[[Connection], None] = lambda _: None
-        self.keep_open = True
-        self.connections: list[Connection] = []
-        self.uppers: list[Upper] = []
-        self.clients: list[Client] = []
-        self.errors: list[dict[str, object]] = []
-
-    def make_upper(self) -> Upper:
-        self.uppers.append(Upper(self))
-        return self.uppers[-1]
-
-    def make_connection(self) -> Connection:
-        self.connections.append(self.acceptor.connection(self.make_upper))
-        return self.connections[-1]
-
-    async def play(self, test: Coroutine[None, None, None]) -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, error: self.errors.append(error))
-        server = await loop.create_server(self.make_connection, "127.0.0.1", 0)
-        self.port: int = server.sockets[0].getsockname()[1]
-        try:
-            await test
-        finally:
-            server.close()
-            for client in self.clients:
-                client.writer.transport.abort()
-            for connection in self.connections:
-                connection.abort()
-            await until(lambda: not self.acceptor.timed and all("lost" in upper.told for upper in self.uppers))
-        assert [upper.told.count("lost") for upper in self.uppers] == [1] * len(self.uppers)
-        assert self.errors == []
-
-    async def plain(self, tls: ssl.SSLContext | None = None) -> Client:
-        """A client that has said nothing yet."""
-        self.clients.append(Client(*await asyncio.open_connection("127.0.0.1", self.port), tls or trustful()))
-        await until(lambda: len(self.connections) == len(self.clients))
-        return self.clients[-1]
-
-    async def client(self, tls: ssl.SSLContext | None = None) -> tuple[Client, Upper]:
-        """A client after its handshake, and what stands above at the other end."""
-        client, known = await self.plain(tls), len(self.uppers)
-        client.writer.write(await client.shake())
-        await until(lambda: len(self.uppers) > known)
-        return client, self.uppers[-1]
-
-    def later(self, seconds: float) -> None:
-        self.acceptor.sweep(monotonic() + seconds)
-
-
-async def turns(count: int = 20) -> None:
-    """Let the loop run for long enough for what is on its way on loopback."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-def staged(
-    test: Callable[Concatenate[Scene, P], Coroutine[None, None, None]],
-) -> Callable[Concatenate[Scene, P], None]:
-    """Play the test in the scene's loop; what the loop had to report fails it, and so does an end not told once."""
-
-    @functools.wraps(test)
-    def run(scene: Scene, *args: P.args, **kwargs: P.kwargs) -> None:
-        with asyncio.Runner(loop_factory=scene.loop_factory) as runner:
-            runner.run(scene.play(test(scene, *args, **kwargs)))
-
-    return run
+both_versions = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -252,6 +46,451 @@ def scene(request: pytest.FixtureRequest) -> Scene:
     return Scene(request.param)
 
 
-both_versions = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
+def client_hello(version: int, cipher: int) -> bytes:
+    """One without extensions."""
+    body = struct.pack(">H32xBHHBB", version, 0, 2, cipher, 1, 0)
+    return b"\x16\x03\x01" + struct.pack(">H", len(body) + 4) + b"\1" + len(body).to_bytes(3, "big") + body
+
 
 # ---------------------------------------------------------------------------- what comes
+
+
+@staged
+async def test_the_last_flight_may_be_cut_anywhere(scene: Scene) -> None:
+    """Wherever TCP cuts the client's Finished and the data behind it, the data arrives."""
+    length = cut = 1
+    while cut < length:
+        client, connection = await scene.arrive()
+        said = await client.shake() + client.seal(b"early")
+        length, cut = len(said), cut + 1
+        connection.data_received(said[:cut])
+        connection.data_received(said[cut:])
+        assert scene.uppers[-1].pieces == [b"early"], cut
+        client.writer.transport.abort()
+
+
+@both_versions
+@staged
+async def test_a_record_may_be_cut_anywhere(scene: Scene, version: ssl.TLSVersion) -> None:
+    """Wherever TCP cuts two records, they arrive whole and in order."""
+    client, upper = await scene.connect(trustful(version))
+    length = cut = 1
+    while cut < length:
+        said = client.seal(b"one") + client.seal(b"two")
+        length, cut = len(said), cut + 1
+        upper.transport.data_received(said[:cut])
+        upper.transport.data_received(said[cut:])
+        assert b"".join(upper.pieces) == b"onetwo", cut
+        upper.pieces.clear()
+
+
+@both_versions
+@staged
+async def test_one_read_is_one_piece(scene: Scene, version: ssl.TLSVersion) -> None:
+    """All whole records of a read are handed on at once, in order; the rest of a record waits for its end."""
+    client, upper = await scene.connect(trustful(version))
+    data = NUMBERS[: 256 * KILOBYTE]
+    said = client.seal(data, record=1000)
+    upper.transport.data_received(said[:-1])
+    (piece,) = upper.pieces
+    assert piece == data[: len(data) // 1000 * 1000]
+    upper.transport.data_received(said[-1:])
+    assert b"".join(upper.pieces) == data
+
+
+@pytest.mark.parametrize("end", [Connection.close, Connection.abort])
+@staged
+async def test_nothing_is_told_behind_an_end(scene: Scene, end: Callable[[Connection], None]) -> None:
+    """When the upper ends the connection on a piece, neither close_notify nor data behind it is told."""
+    client, upper = await scene.connect()
+    scene.on_data = end
+    said = client.seal(NUMBERS[: 100 * KILOBYTE]) + client.goodbye()
+    upper.transport.data_received(said)
+    upper.transport.data_received(FORGED)
+    assert await upper.lost() == ["made", "lost"]
+    assert upper.pieces == [NUMBERS[: 100 * KILOBYTE]]
+
+
+@staged
+async def test_paused_reading_tells_nothing(scene: Scene) -> None:
+    """Between pause_reading and resume_reading the upper gets nothing, and all of it afterwards."""
+    client, upper = await scene.connect()
+    upper.transport.pause_reading()
+    client.write(client.seal(b"later"))
+    await turns()
+    assert upper.pieces == []
+    upper.transport.resume_reading()
+    await until(lambda: upper.pieces == [b"later"])
+
+
+# ---------------------------------------------------------------------------- what is sent
+
+
+@both_versions
+@staged
+async def test_what_is_written_arrives(scene: Scene, version: ssl.TLSVersion) -> None:
+    """Writes of any size, of bytes and their like, arrive in order; an empty one is none."""
+    client, upper = await scene.connect(trustful(version))
+    upper.transport.write(b"")
+    for start, end in ((0, 1), (1, 32 * KILOBYTE), (32 * KILOBYTE, 65 * KILOBYTE + 1), (65 * KILOBYTE + 1, MEGABYTE)):
+        upper.transport.write(memoryview(NUMBERS)[start:end])
+    upper.transport.write(bytearray(b"end"))
+    upper.transport.close()
+    assert await client.rest() == NUMBERS + b"end"
+
+
+@staged
+async def test_a_slow_client_is_told_of(scene: Scene) -> None:
+    """The plain transport's pause_writing and resume_writing reach the upper."""
+    client, upper = await scene.connect()
+    upper.transport.write(TOO_MUCH)
+    await until(lambda: upper.told == ["made", "pause"])
+    received = 0
+    while received < len(TOO_MUCH):
+        received += len(await client.read())
+    await until(lambda: upper.told == ["made", "pause", "resume"])
+
+
+@staged
+async def test_little_is_kept(scene: Scene) -> None:
+    """After a megabyte each way a connection holds no data, and its buffers have not grown with it."""
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("this C library does not tell what is allocated")
+    client, upper = await scene.connect()
+    for start in range(0, MEGABYTE, 256 * KILOBYTE):
+        upper.transport.data_received(client.seal(NUMBERS[start : start + 256 * KILOBYTE]))
+    upper.transport.write(NUMBERS)
+    upper.transport.close()
+    assert len(await client.rest(client.raw)) > MEGABYTE
+    await upper.lost()
+    assert upper.transport._incoming.pending == upper.transport._outgoing.pending == 0
+    upper.pieces.clear()
+    await turns()
+    before = allocated()
+    del upper.transport
+    scene.connections.clear()
+    gc.collect()
+    assert before - allocated() < 150 * KILOBYTE
+
+
+def allocated() -> int:
+    """Bytes that the C library has given out (mallinfo2(3): arena to keepcost, ten of size_t)."""
+
+    class Info(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in ("a", "b", "c", "d", "mapped", "f", "g", "used", "i", "j")]
+
+    tell = ctypes.CDLL(None).mallinfo2
+    tell.restype = Info
+    info = tell()
+    return int(info.mapped + info.used)
+
+
+# ---------------------------------------------------------------------------- the end, from our side
+
+
+@both_versions
+@staged
+async def test_write_eof_ends_one_direction(scene: Scene, version: ssl.TLSVersion) -> None:
+    """After write_eof the client has close_notify and FIN, later writes are dropped, and reading goes on."""
+    client, upper = await scene.connect(trustful(version))
+    assert upper.transport.can_write_eof()
+    scene.on_data, scene.keep_open = Connection.write_eof, False
+    client.write(client.seal(b"question"))
+    await until(lambda: upper.pieces)
+    upper.transport.write(b"dropped")
+    upper.transport.write_eof()
+    assert await client.rest() == b""
+    assert client.ended == "close_notify"
+    client.write(client.seal(NUMBERS[: 100 * KILOBYTE]))
+    await until(lambda: b"".join(upper.pieces) == b"question" + NUMBERS[: 100 * KILOBYTE])
+    client.write(client.goodbye())
+    assert await upper.lost() == ["made", "eof", "lost"]
+
+
+@both_versions
+@staged
+async def test_close_says_goodbye(scene: Scene, version: ssl.TLSVersion) -> None:
+    """What was written before close arrives, then close_notify, then FIN; what is written after it is dropped."""
+    client, upper = await scene.connect(trustful(version))
+    upper.transport.write(NUMBERS)
+    upper.transport.close()
+    upper.transport.write(b"dropped")
+    assert upper.transport.is_closing()
+    assert await client.rest() == NUMBERS
+    assert client.ended == "close_notify"
+    assert await upper.lost() == ["made", "pause", "resume", "lost"] or upper.told == ["made", "lost"]
+
+
+@staged
+async def test_abort_says_none(scene: Scene) -> None:
+    """After abort there is no close_notify: the client can't take what it has for the whole."""
+    client, upper = await scene.connect()
+    upper.transport.write(NUMBERS)
+    upper.transport.abort()
+    upper.transport.write(b"dropped")
+    assert upper.transport.is_closing()
+    assert (await client.rest()) in NUMBERS
+    assert client.ended in ("fin", "reset")
+    assert await upper.lost() in (["made", "lost"], ["made", "pause", "lost"])
+
+
+@staged
+async def test_nothing_happens_after_the_end(scene: Scene) -> None:
+    """Whatever the upper asks of a connection that has ended is passed over."""
+    client, upper = await scene.connect()
+    client.writer.transport.abort()
+    await upper.lost()
+    await turns()
+    connection = upper.transport
+    connection.write(b"x" * MEGABYTE)
+    for ask in ("write_eof", "close", "abort", "pause_reading", "resume_reading"):
+        getattr(connection, ask)()
+    assert connection.is_closing()
+
+
+# ---------------------------------------------------------------------------- the end, from the client's side
+
+
+@pytest.mark.parametrize("keep_open", [True, False])
+@both_versions
+@staged
+async def test_close_notify_ends_one_direction(scene: Scene, version: ssl.TLSVersion, keep_open: bool) -> None:
+    """close_notify is eof_received, told once; the connection closes unless the upper says True."""
+    scene.keep_open = keep_open
+    client, upper = await scene.connect(trustful(version))
+    client.write(client.seal(b"question") + client.goodbye())
+    await until(lambda: upper.told[:2] == ["made", "eof"])
+    assert upper.pieces == [b"question"]
+    upper.transport.write(b"answer")
+    upper.transport.close()
+    assert await client.rest() == (b"answer" if keep_open else b"")
+    assert client.ended == "close_notify"
+    assert await upper.lost() == ["made", "eof", "lost"]
+
+
+@pytest.mark.parametrize("polite", [True, False], ids=["close_notify", "bare"])
+@both_versions
+@staged
+async def test_fin_is_the_end(scene: Scene, version: ssl.TLSVersion, polite: bool) -> None:
+    """The end of the TCP connection is told at once, however much is still to be sent."""
+    client, upper = await scene.connect(trustful(version))
+    upper.transport.write(TOO_MUCH)
+    client.write(client.goodbye() if polite else b"")
+    client.writer.write_eof()
+    assert await upper.lost() == ["made", "pause", *(["eof"] if polite else []), "lost"]
+    assert upper.lost_with is None
+    assert upper.transport.is_closing()
+
+
+@staged
+async def test_a_reset_is_told_with_its_error(scene: Scene) -> None:
+    """connection_lost gets the plain transport's exception."""
+    client, upper = await scene.connect()
+    client.reset()
+    assert await upper.lost() == ["made", "lost"]
+    assert isinstance(upper.lost_with, ConnectionResetError)
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+@both_versions
+@staged
+async def test_a_forged_record_is_the_end(scene: Scene, version: ssl.TLSVersion, half_closed: bool) -> None:
+    """What came before it is handed on; the connection ends, after a moment when we had ended our direction."""
+    client, upper = await scene.connect(trustful(version))
+    if half_closed:
+        upper.transport.write_eof()
+    client.write(client.seal(b"good") + FORGED)
+    await until(lambda: upper.pieces == [b"good"])
+    if half_closed:
+        await until(lambda: bool(scene.acceptor.timed))
+        scene.later(LINGER + 1)
+    assert await upper.lost() == ["made", "lost"]
+
+
+# ---------------------------------------------------------------------------- deadlines
+
+
+@pytest.mark.parametrize("said", [b"", client_hello(0x0303, AES_128_SHA)[:20]], ids=["nothing", "half a hello"])
+@staged
+async def test_a_handshake_has_a_deadline(scene: Scene, said: bytes) -> None:
+    """A handshake that isn't over in time is cut, and counted as a timeout, not as a reset."""
+    client, connection = await scene.arrive()
+    client.write(said)
+    await until(lambda: connection._begun == bool(said))
+    assert scene.acceptor.shaking == 1
+    scene.later(HANDSHAKE_TIMEOUT - 1)
+    assert scene.acceptor.failures == {}
+    scene.later(HANDSHAKE_TIMEOUT + 1)
+    assert await client.rest(client.raw) == b""
+    await until(lambda: not scene.acceptor.timed)
+    assert scene.acceptor.failures == {"timeout": 1}
+    assert scene.acceptor.shaking == 0
+
+
+@staged
+async def test_an_open_connection_has_no_deadline(scene: Scene) -> None:
+    """After the handshake time is the upper's affair."""
+    client, upper = await scene.connect()
+    scene.later(1e6)
+    client.write(client.seal(b"still here"))
+    await until(lambda: upper.pieces == [b"still here"])
+
+
+@staged
+async def test_closing_has_a_deadline(scene: Scene) -> None:
+    """A client that does not read what was written before close is cut after close_timeout."""
+    _, upper = await scene.connect()
+    upper.transport.write(TOO_MUCH)
+    upper.transport.close()
+    scene.later(CLOSE_TIMEOUT - 1)
+    await turns()
+    assert upper.told == ["made", "pause"]
+    scene.later(CLOSE_TIMEOUT + 1)
+    assert await upper.lost() == ["made", "pause", "lost"]
+
+
+# ---------------------------------------------------------------------------- failed handshakes
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "plain_http"),
+        (b"CONNECT h:443 HTTP/1.1\r\n\r\n", "plain_http"),
+        (b"\x00" * 50, "not_tls"),
+        (b"\r\n" * 5, "not_tls"),
+        (b"\x15\x03\x01\x00\x02\x02\x30", "not_tls"),
+        (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", "not_tls"),
+        (client_hello(0x0302, AES_128_SHA), "unsupported_protocol"),
+        (client_hello(0x0303, TLS_NULL), "no_shared_cipher"),
+        (client_hello(0x0303, AES_128_SHA)[:9] + b"\x03\x03" + bytes(40), "other"),
+    ],
+    ids="get connect zeros newlines alert hello_from_a_server tls_1_1 null_cipher broken_hello".split(),
+)
+@staged
+async def test_a_failure_is_counted_and_told(scene: Scene, said: bytes, reason: str) -> None:
+    """Each failed handshake has its reason, and the client an alert, or plain HTTP in answer to plain HTTP."""
+    client, connection = await scene.arrive()
+    client.write(said)
+    answer = await client.rest(client.raw)
+    assert answer == PLAIN if reason == "plain_http" else answer[:1] in (b"", b"\x15")
+    assert scene.acceptor.failures == {reason: 1}
+    client.write(b"the rest is thrown away")
+    await turns()
+    scene.later(LINGER - 1)
+    assert repr(connection) == "<Connection leaving None>"
+    scene.later(LINGER + 1)
+    await until(lambda: not scene.acceptor.timed)
+    assert scene.acceptor.failures == {reason: 1}
+
+
+@both_versions
+@pytest.mark.parametrize(("name", "reason"), [("localhost", "unknown_ca"), ("elsewhere", "refused_by_client")])
+@staged
+async def test_a_clients_alert_is_counted(scene: Scene, version: ssl.TLSVersion, name: str, reason: str) -> None:
+    """A client that does not trust the certificate says so, and is counted by what it says."""
+    if reason == "unknown_ca":
+        tls = trustful(version, issued=Request().issue())
+    else:
+        certificate = Request(names=(name,)).issue()
+        scene.context, tls = serving(certificate), trustful(version, certificate)
+    client, _ = await scene.arrive(tls)
+    client.write(await client.shake())
+    await until(lambda: bool(scene.acceptor.failures))
+    assert scene.acceptor.failures == {reason: 1}
+    assert scene.uppers == []
+
+
+@pytest.mark.parametrize("leave", [Client.reset, lambda client: client.writer.close()], ids=["reset", "fin"])
+@staged
+async def test_leaving_counts_only_after_a_word(scene: Scene, leave: Callable[[Client], None]) -> None:
+    """A client that vanishes in its handshake is counted; one that only looked whether the port is open is not."""
+    for said, failures in ((b"", {}), (b"\x16\x03", {"reset": 1})):
+        client, connection = await scene.arrive()
+        client.write(said)
+        await until(lambda: connection._begun == bool(said))  # noqa: B023 - awaited here
+        leave(client)
+        await until(lambda: not scene.acceptor.timed)
+        assert scene.acceptor.failures == failures
+
+
+@staged
+async def test_reasons_are_bounded(scene: Scene) -> None:
+    """Whatever a client says, the reason is one of a few."""
+    assert set(_FAILURES.values()) <= REASONS
+    hello = client_hello(0x0303, AES_128_SHA)
+    for place in range(len(hello)):
+        client, connection = await scene.arrive()
+        connection.data_received(hello[:place] + bytes([hello[place] ^ 0xFF]) + hello[place + 1 :])
+        client.reset()
+    await until(lambda: not scene.acceptor.timed)
+    assert sum(scene.acceptor.failures.values()) == len(hello)
+    assert set(scene.acceptor.failures) <= REASONS
+
+
+# ---------------------------------------------------------------------------- what is told about it
+
+
+@both_versions
+@staged
+async def test_what_was_agreed_can_be_asked(scene: Scene, version: ssl.TLSVersion) -> None:
+    """get_extra_info has TLS's own values, and the plain transport's for all else."""
+    client, upper = await scene.connect(trustful(version))
+    ask = upper.transport.get_extra_info
+    assert ask("cipher") == client.tls.cipher()
+    assert ask("tls_version") == client.tls.version()
+    assert ask("server_name") == "localhost"
+    assert ask("peername") == client.writer.get_extra_info("sockname")
+    assert isinstance(ask("ssl_object"), ssl.SSLObject)
+    assert ask("no such thing", "default") == "default"
+
+
+@staged
+async def test_the_context_is_that_of_the_moment(scene: Scene) -> None:
+    """Each connection takes the context that there is when it begins; those before keep theirs."""
+    other = Request().issue()
+    client, _ = await scene.arrive()
+    scene.context = serving(other)
+    await scene.connect(trustful(issued=other))
+    client.write(await client.shake())
+    await until(lambda: len(scene.uppers) == 2)
+    assert scene.acceptor.failures == {}
+
+
+@both_versions
+@staged
+async def test_handshakes_are_counted(scene: Scene, version: ssl.TLSVersion) -> None:
+    """By version, and by whether a session was resumed; failures by reason."""
+    tls = trustful(version)
+    first, upper = await scene.connect(tls)
+    upper.transport.write(b"x")
+    await first.read()
+    session = first.tls.session
+    second, _ = await scene.arrive(tls)
+    second.tls.session = session
+    second.write(await second.shake())
+    await until(lambda: len(scene.uppers) == 2)
+    client, _ = await scene.arrive()
+    client.write(b"GET /")
+    await client.raw()
+    handshakes, failures = scene.acceptor.measures()
+    assert (handshakes.name, handshakes.labels) == ("tlsproxy_handshakes_total", ("version", "resumed"))
+    name = version.name.replace("_", ".")
+    assert handshakes.samples == {(name, "no"): 1, (name, "yes"): 1}
+    assert (failures.name, failures.labels) == ("tlsproxy_handshake_failures_total", ("reason",))
+    assert failures.samples == {("plain_http",): 1}
+    assert {handshakes.kind, failures.kind} == {"counter"}
+
+
+@staged
+async def test_it_tells_its_state(scene: Scene) -> None:
+    """repr shows the state and what stands above."""
+    client, connection = await scene.arrive()
+    assert repr(connection) == "<Connection handshake None>"
+    client.write(await client.shake())
+    await until(lambda: bool(scene.uppers))
+    assert repr(connection) == "<Connection open <Upper>>"
+    connection.close()
+    assert repr(connection) == "<Connection closed <Upper>>"
+    await scene.uppers[0].lost()
+    assert repr(connection) == "<Connection closed None>"

@@ -44,9 +44,10 @@ class Redirect(Record):
 
     def __init__(self, service: RedirectService, stream: Stream, request: Request) -> None:
         super().__init__(stream.client, request)
-        rewritten = for_app(request, stream.client.peer, b"")
+        rewritten = for_app(request, stream.client.peer, service.journal.next_id())
         if not rewritten.host:
             raise BadRequest("no Host to redirect to")
+        self.request_id, self.address = rewritten.request_id, rewritten.client
         self.agent, self.referer = rewritten.agent, rewritten.referer
         self._location = service.location(rewritten.host, rewritten.target)
         self._service = service
@@ -56,16 +57,17 @@ class Redirect(Record):
     def flush(self) -> None:
         """Answer: 308 keeps method and body (RFC 9110 section 15.4.9), 301 is known to the oldest client."""
         self.status = 301 if self.method in {"GET", "HEAD"} else 308
-        self._answer(self.status, [(b"Location", self._location), (b"Content-Length", b"0")])
+        self._answer(self.status, [(b"Location", self._location)])
 
     def fail(self, refusal: Refusal) -> None:
         """Answer a request whose body can't be read on."""
         self.status = refusal.status
-        self._answer(refusal.status, [(b"Content-Length", b"0")], refusal)
+        self._answer(refusal.status, [], refusal)
 
     def _answer(self, status: int, fields: Sequence[Field], refusal: Refusal | None = None) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
+            fields = [*fields, (b"Content-Length", b"0"), (b"X-Request-ID", self.request_id)]
             stream.start(status, phrase(status), fields, NO_BODY, (), end=True)
             self._service.journal.ended(self, refusal)
 

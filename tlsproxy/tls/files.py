@@ -54,13 +54,14 @@ class Material:
 def layouts(directory: Path, name: str) -> tuple[Layout, ...]:
     """Every place that is looked at for a certificate, in the order of the contract."""
     own = directory / name
-    return (
+    in_order = (
         Layout(own / "tls.crt", own / "tls.key"),
         *((Layout(directory / "tls.crt", directory / "tls.key"),) if name == "tls" else ()),
         Layout(own / "fullchain.pem", own / "privkey.pem"),
         Layout(directory / f"{name}.crt", directory / f"{name}.key"),
         Layout(directory / f"{name}.pem", directory / f"{name}.pem"),
     )
+    return tuple(dict.fromkeys(in_order))
 
 
 def find(directory: Path, name: str) -> Material:
