@@ -41,11 +41,17 @@ def configure(log_format: LogFormat, level: str, stream: TextIO | None = None) -
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
     logging.captureWarnings(capture=True)
+    sys.unraisablehook = _log_unraisable
 
 
 def escape(text: str) -> str:
     r"""The text on one line, harmless to a terminal: a newline becomes `\n`, an escape byte `\x1b`."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Log what the interpreter can't raise, such as a server name that is no ASCII: any client can cause it."""
+    logging.getLogger("tlsproxy").debug("unraisable: %s", unraisable.exc_type.__name__, exc_info=unraisable.exc_value)
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -237,11 +237,13 @@ class Sidecar:
         while True:
             await asyncio.sleep(SWEEP_PERIOD)
             now = monotonic()
-            self._acceptor.sweep(now)
-            for runner in self._runners:
-                if isinstance(runner.server, Server):
-                    runner.server.sweep(now)
-            self._pool.sweep(now)
+            sweeps = [self._acceptor.sweep, self._pool.sweep]
+            sweeps += [runner.server.sweep for runner in self._runners if isinstance(runner.server, Server)]
+            for sweep in sweeps:
+                try:
+                    sweep(now)
+                except Exception:
+                    _logger.exception("a sweep failed; the next is in %gs", SWEEP_PERIOD)
             self._lines.flush()
 
     async def _keep_watching(self) -> None:

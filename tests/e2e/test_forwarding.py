@@ -239,7 +239,10 @@ def test_the_client_says_whether_its_connection_is_kept(
 def test_an_answer_without_body_leaves_both_connections_usable(
     client: TlsClient, app: ScriptedApp, method: str, answer: bytes, length: bytes | None
 ) -> None:
-    """HEAD, 204 and 304 have no body whatever their fields say, and the next request goes the same way."""
+    """HEAD, 204 and 304 have no body whatever their fields say, and the next request goes the same way.
+
+    But not to the app after a HEAD that announces a body: one that sends it after all would answer the next with it.
+    """
     app.answer(answer)
     for _ in range(2):
         got = client.ask(f"{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(), method)
@@ -247,7 +250,7 @@ def test_an_answer_without_body_leaves_both_connections_usable(
         assert got.get(b"Content-Length") == length
     app.answer(response(b"next"))
     assert client.get().body == b"next"
-    assert len(app.connections) == 1
+    assert len(app.connections) == (3 if method == "HEAD" and b":" in answer else 1)
 
 
 def test_both_connections_are_reused(client: TlsClient, app: ScriptedApp) -> None:

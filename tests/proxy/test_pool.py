@@ -529,7 +529,7 @@ def test_idle_connections_grow_old() -> None:
             first.idle_since -= 5
             pool.sweep(monotonic() + 6)
             assert pool.count()["idle"] == 1
-            assert first.is_closing
+            assert first._transport.is_closing()
             pool.sweep(monotonic() + 11)
             assert pool.count()["idle"] == 0
 

@@ -134,10 +134,11 @@ def test_responses(data: bytes, expected: Heard, cut: Callable[[bytes], list[byt
 )
 @pytest.mark.parametrize("cut", [lambda data: [data], bytewise], ids=["whole", "byte by byte"])
 def test_the_answer_to_head_has_no_body(fields: bytes, cut: Callable[[bytes], list[bytes]]) -> None:
-    """It is whole with its head, whatever its fields announce."""
+    """It is whole with its head; a connection on which a body was announced, which may come late, is not used again."""
     heard = hear(cut(OK + fields), for_head=True)
     assert (heard.status, heard.body, heard.whole) == (200, b"", True)
-    assert heard.reusable
+    announced = b"5" in fields or b"chunked" in fields
+    assert heard.reusable is not announced
 
 
 def test_a_reader_reads_one_after_the_other() -> None:
@@ -150,7 +151,7 @@ def test_a_reader_reads_one_after_the_other() -> None:
         assert reader.response is not None
         assert reader.response.fields == [(b"N", b"%d" % n), (b"Content-Length", b"2")]
         assert reader.chunks == ([] if n == 1 else [b"ok"])
-        assert reader.reusable
+        assert reader.reusable is (n != 1)
         if n == 1:
             reader.forget()
 
@@ -368,13 +369,13 @@ def test_head_and_body_of_one_read_come_in_one_call() -> None:
 
 
 def test_a_connection_carries_one_request_after_the_other() -> None:
-    """After a whole response it can be lent again, after one to HEAD as well."""
+    """After a whole response it can be lent again."""
 
     async def scene() -> None:
         async with connected() as pair:
             for n in range(4):
                 borrower = pair.lend(for_head=n % 2 == 0)
-                pair.app.sendall(OK + b"Content-Length: 1\r\n\r\n" + (b"" if n % 2 == 0 else b"x"))
+                pair.app.sendall(OK + (b"Content-Length: 0\r\n\r\n" if n % 2 == 0 else b"Content-Length: 1\r\n\r\nx"))
                 await until(lambda: borrower.ended)  # noqa: B023  it is awaited in the same round
             assert pair.owner.news == ["returned"] * 4
 
@@ -434,7 +435,7 @@ def test_an_invalid_response_is_told_once() -> None:
             pair.app.sendall(b"garbage\r\n\r\n")
             await until(lambda: borrower.fault is not None)
             assert isinstance(borrower.fault, AppInvalid)
-            assert pair.upstream.is_closing
+            assert pair.upstream._transport.is_closing()
 
     asyncio.run(scene())
 
@@ -449,7 +450,7 @@ def test_bytes_on_an_idle_connection_end_it() -> None:
             await until(lambda: borrower.ended)
             pair.app.sendall(OK + b"Content-Length: 0\r\n\r\n")
             await until(lambda: "ended" in pair.owner.news)
-            assert pair.upstream.is_closing
+            assert pair.upstream._transport.is_closing()
 
     asyncio.run(scene())
 
@@ -535,7 +536,7 @@ def test_last_words_are_heard() -> None:
             await asyncio.sleep(0)
             pair.app.sendall(b"HTTP/1.1 413 x\r\nContent-Length: 3\r\n\r\nbig")
             pair.app.close()
-            while not pair.upstream.is_closing and not borrower.ended:
+            while not pair.upstream._transport.is_closing() and not borrower.ended:
                 pair.upstream.write(b"x" * 1000)
                 await asyncio.sleep(0)
             await until(lambda: borrower.ended or borrower.fault is not None)

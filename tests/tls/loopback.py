@@ -8,7 +8,7 @@ import ssl
 import struct
 from collections.abc import Callable, Coroutine
 from time import monotonic
-from typing import Concatenate, ParamSpec
+from typing import ParamSpec
 
 from tests.tls.material import NOW, Issued, Request, key, material, trusting, until
 from tlsproxy.tls.certificate import check
@@ -98,18 +98,22 @@ class Client:
         return self._outgoing.read()
 
     async def shake(self) -> bytes:
-        """The handshake, but for the client's last flight, which is returned: an alert if it refuses."""
-        while not (last := self._flight()) or self.tls.version() is None:
-            self.write(last)
+        """The handshake, but for what the client says last, which is returned: an alert if it refuses."""
+        while not self._is_shaken():
+            self.write(self._outgoing.read())
             raw = await self.raw()
             assert raw, self.ended
             self._incoming.write(raw)
-        return last
-
-    def _flight(self) -> bytes:
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLCertVerificationError):
-            self.tls.do_handshake()
         return self._outgoing.read()
+
+    def _is_shaken(self) -> bool:
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLCertVerificationError:
+            return True
+        return True
 
     async def raw(self) -> bytes:
         """What comes next, encrypted; b"" at the end of the TCP connection."""
@@ -221,14 +225,14 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-def staged(
-    test: Callable[Concatenate[Scene, P], Coroutine[None, None, None]],
-) -> Callable[Concatenate[Scene, P], None]:
+def staged(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
     """Play the test in its scene: what the loop has to report fails it, and so does an end that is not told once."""
 
     @functools.wraps(test)
-    def run(scene: Scene, *args: P.args, **kwargs: P.kwargs) -> None:
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        scene = kwargs["scene"]
+        assert isinstance(scene, Scene)
         with asyncio.Runner(loop_factory=scene.loop_factory) as runner:
-            runner.run(scene.play(test(scene, *args, **kwargs)))
+            runner.run(scene.play(test(*args, **kwargs)))
 
     return run

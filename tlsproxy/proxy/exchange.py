@@ -137,7 +137,9 @@ class Exchange(Record):
     def body(self, piece: bytes) -> None:
         """Take a piece of the body."""
         self.received += len(piece)
-        self._awaits_continue = False
+        if self._awaits_continue:
+            self._awaits_continue = False
+            self.deadline = _NEVER
         self._out.append(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
 
     def end(self) -> None:
@@ -185,10 +187,11 @@ class Exchange(Record):
         upstream.begin(self, for_head=self._for_head)
         if stream.slow:
             upstream.hold()
-        self._write(upstream)
         if self._held:
+            # Before the write, which may find the app slow and hold the client again.
             self._held = False
             stream.let()
+        self._write(upstream)
 
     def unavailable(self, refusal: Refusal) -> None:
         """Answer that there is no connection to be had."""
@@ -257,7 +260,7 @@ class Exchange(Record):
         for chunk in chunks:
             self.sent += len(chunk)
         if not end:
-            self.deadline = monotonic() + self._service.timeouts.response if self._body_ended else _NEVER
+            self.deadline = self._app_deadline()
             return
         upstream, self._upstream, self._stream = self._upstream, None, None
         assert upstream is not None
@@ -288,7 +291,11 @@ class Exchange(Record):
         """Let the app go on."""
         if self._upstream is not None:
             self._upstream.let()
-            self.deadline = monotonic() + self._service.timeouts.response if self._body_ended else _NEVER
+            self.deadline = self._app_deadline()
+
+    def _app_deadline(self) -> float:
+        """Until when the app is to do something; never while it waits for a client that may still send."""
+        return monotonic() + self._service.timeouts.response if self._body_ended or self._held else _NEVER
 
     def gone(self) -> None:
         """End the app's work: the client has left."""

@@ -2,7 +2,7 @@
 
 Input is cut where a message ends before the parser sees it, so that it never holds more than one message:
 
-- a head ends at the first CRLF CRLF, and a chunked body at one; bodies with a length are counted and not parsed;
+- a head ends at the first CRLF CRLF, a chunked body where its chunks do; bodies with a length are counted, not parsed;
 - a message that leaves the parser in a state of its own (chunked, Upgrade) is followed by a fresh parser (0.3 us).
 
 So a trailer never turns up among the next request's fields, nothing behind an upgrade vanishes, and a good request
@@ -65,6 +65,7 @@ class Feed:
 
     __slots__ = (
         "_bare",
+        "_chunks",
         "_limits",
         "_lined",
         "_loop",
@@ -158,9 +159,13 @@ class Feed:
         if message.chunked:
             self.body_expected = True
             self._payload = payload
+            self._chunks = _Chunks()
         elif payload is not EMPTY_PAYLOAD and message.method != "CONNECT":
             self.body_expected = True
-            self._remaining = int(message.headers["Content-Length"])
+            length = message.headers["Content-Length"]
+            if len(length) > 19:
+                raise BadRequest("a Content-Length of more than 19 digits")
+            self._remaining = int(length)
         elif message.upgrade:
             self._parser = self._fresh()
 
@@ -210,7 +215,8 @@ class Feed:
         return (data, b"") if size == remaining else (data[:remaining], data[remaining:])
 
     def _chunked(self, data: bytes, payload: StreamReader) -> tuple[bytes, bytes]:
-        piece, rest = self._cut(data)
+        end = self._chunks.end(data)
+        piece, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
         try:
             self._parser.feed_data(piece)
         except HttpProcessingError as error:
@@ -224,6 +230,8 @@ class Feed:
             raise BodyTooLarge(f"more than {self._limits.body} bytes in chunks")
         if payload.is_eof():
             self._end_body()
+        elif rest:
+            raise BadRequest("chunks that end otherwise than they say")
         return body, rest
 
     def _end_body(self) -> None:
@@ -234,6 +242,54 @@ class Feed:
         self._bare = 0
         self._seam = b""
         self._parser = self._fresh()
+
+
+class _Chunks:
+    """Where a chunked body ends (RFC 9112 section 7.1). What is in it, and whether it is valid, the parser judges.
+
+    The end could be searched for without counting, but data full of ends of lines would then cost a call for each.
+    """
+
+    __slots__ = ("_left", "_line", "_trailers")
+
+    def __init__(self) -> None:
+        self._left = 0
+        """Bytes of the chunk that are still to come, with the end of line behind it."""
+        self._line = b""
+        """The beginning of a size's or a trailer's line."""
+        self._trailers = False
+
+    def end(self, data: bytes) -> int:
+        """How many of these bytes are the body's; fewer than there are only where it ends, or is none."""
+        at, size = 0, len(data)
+        while at < size:
+            if self._left:
+                step = min(self._left, size - at)
+                self._left -= step
+                at += step
+                continue
+            stop = data.find(b"\n", at) + 1
+            if not stop:
+                # A line that never ends is bounded by the feed, which sees no body come.
+                self._line += data[at : at + _LINE]
+                return size
+            line, self._line, at = self._line + data[at:stop], b"", stop
+            if self._trailers:
+                if line == b"\r\n":
+                    return at
+                continue
+            digits = _HEX.match(line)
+            if digits is None:
+                return at
+            self._left = int(digits[0], 16)
+            self._trailers = not self._left
+            self._left += 2 if self._left else 0
+        return size
+
+
+_HEX = re.compile(rb"[0-9A-Fa-f]{1,16}(?![0-9A-Fa-f])")
+# What is looked at of a line cut in two: more than a chunk's size may have of digits.
+_LINE = 64
 
 
 def _empty_lines(data: bytes) -> int:

@@ -100,6 +100,7 @@ class Front(asyncio.Protocol):
         "_lingering",
         "_server",
         "_tail",
+        "_waited",
         "client",
         "slow",
         "transport",
@@ -115,6 +116,8 @@ class Front(asyncio.Protocol):
         """Why reading is paused; a sum of _BY_EXCHANGE and _BY_TAIL."""
         self._half_closed = False
         self._lingering = False
+        self._waited = False
+        """Whether lingering was prolonged for a client that reads slowly."""
         self._close = False
         """Whether the connection ends with this response."""
         self._http10 = False
@@ -218,9 +221,8 @@ class Front(asyncio.Protocol):
         fresh = not feed.in_head
         request, rest = feed.head(data)
         if request is None:
-            if fresh or not feed.in_head:
-                timeouts = server.timeouts
-                self._deadline = monotonic() + (timeouts.head if feed.in_head else timeouts.keepalive)
+            if fresh and feed.in_head:
+                self._deadline = monotonic() + server.timeouts.head
             return rest
         self._http10 = request.version == (1, 0)
         if request.should_close:
@@ -337,7 +339,7 @@ class Front(asyncio.Protocol):
     def _answered(self) -> None:
         """Go on after a response: to the next request, or to the end."""
         self._exchange = None
-        if self._feed.body_expected or (self._close and self._tail):
+        if self._feed.body_expected or (self._close and self._tail.strip(b"\r\n")):
             self._linger()
         elif self._close or (self._half_closed and not self._tail):
             self.transport.close()
@@ -432,6 +434,10 @@ class Front(asyncio.Protocol):
     def _overdue(self) -> None:
         if self._exchange is not None:
             self._exchange.fail(BodyTimeout())
+        elif self._lingering and not self._waited and self.transport.get_write_buffer_size():
+            # What was said has not even gone out: the client gets the time of one that does not read.
+            self._waited = True
+            self._deadline = monotonic() + self._server.timeouts.body
         elif self._lingering or self.slow:
             self.transport.abort()
         elif self._feed.in_head:

@@ -73,6 +73,9 @@ _UNNAMEABLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"con
 _ONCE = frozenset({HOST, LENGTH, CODING})
 
 
+_ODD = re.compile(rb"[^a-z0-9]")
+
+
 class _Kinds(dict[bytes, int]):
     """The kind of each spelling of a name; bounded, because clients choose the spellings."""
 
@@ -86,8 +89,9 @@ class _Kinds(dict[bytes, int]):
     def __missing__(self, name: bytes) -> int:
         lower = name.lower()
         kind = self._table.get(lower, PASS)
-        # CGI and WSGI read `_` and `-` alike: a twin of a name that means something here would speak for it.
-        if kind == PASS and self._twins and lower.replace(b"_", b"-") in self._table:
+        # CGI and WSGI read `_` and `-` alike, and some read more: a twin of a name that means something here would
+        # speak for it.
+        if kind == PASS and self._twins and _ODD.sub(b"-", lower) in self._table:
             kind = DROP
         if len(self) >= self.BOUND:
             self.clear()
@@ -310,8 +314,8 @@ def from_app(status: int, reason: bytes, fields: Sequence[Field], version: str, 
     Raises:
         AppInvalid: its framing is ambiguous (nginx refuses these since 1.23).
     """
-    if status < 100:
-        raise AppInvalid(f"status {status}")
+    if status < 100 or version not in {"1.1", "1.0"}:
+        raise AppInvalid(f"HTTP/{version} {status}")
     if status == 101:
         raise AppInvalid("a change of protocol that nobody asked for")
     kept: list[Field] = []
@@ -336,6 +340,9 @@ def from_app(status: int, reason: bytes, fields: Sequence[Field], version: str, 
     framing, length = _framing(status, noted, for_head=for_head)
     # RFC 9112 section 9.3: HTTP/1.1 goes on unless told otherwise, HTTP/1.0 only if told so.
     reusable = framing != BY_CLOSE and not close and (version == "1.1" or keep_alive)
+    if for_head and (CODING in noted or noted.get(LENGTH, b"").strip(b"0")):
+        # An old app that answers HEAD with the body after all would answer the next request with it.
+        reusable = False
     return Response(status, reason, kept, framing, length, reusable, noted)
 
 
@@ -352,7 +359,7 @@ def _framing(status: int, noted: Mapping[int, bytes], *, for_head: bool) -> tupl
         raise AppInvalid("Content-Length and Transfer-Encoding together")
     if coding is not None and coding.lower() != b"chunked":
         raise AppInvalid(f"Transfer-Encoding {coding!r}")
-    if length is not None and not length.isdigit():
+    if length is not None and not (length.isdigit() and len(length) < 20):
         raise AppInvalid(f"Content-Length {length!r}")
     if for_head or status < 200 or status in {204, 304}:
         return NO_BODY, 0

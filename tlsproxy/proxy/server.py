@@ -8,6 +8,7 @@ and keeps them in `_connections`. tests/proxy/test_server.py says what broke whe
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from aiohttp import web
@@ -16,6 +17,8 @@ from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy.front import Answering, Front
 from tlsproxy.proxy.journal import Journal
 from tlsproxy.proxy.limits import Limits, Timeouts
+
+_logger = logging.getLogger("tlsproxy")
 
 
 class Server(web.Server):
@@ -76,7 +79,12 @@ class Server(web.Server):
     def sweep(self, now: float) -> None:
         """Look at every connection's deadline."""
         for front in list(self._connections):
-            front.sweep(now)
+            try:
+                front.sweep(now)
+            except Exception:
+                # One connection's trouble is not to end every other's deadlines.
+                _logger.exception("a connection failed and is cut: %r", front)
+                front.transport.abort()
 
     def has(self, front: Front) -> bool:
         """Whether the connection has not ended."""

@@ -267,7 +267,7 @@ class Owner(Protocol):
         """It may be lent again."""
 
     def ended(self, upstream: "Upstream") -> None:
-        """It is no more, or will carry no further request; told once for each connection."""
+        """It is no more, or will carry no further request; may be told more than once."""
 
 
 class Upstream(asyncio.BufferedProtocol):
@@ -346,11 +346,6 @@ class Upstream(asyncio.BufferedProtocol):
         self._transport.abort()
 
     # ------------------------------------------------------------------ what its owner does
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether the connection has ended or is about to."""
-        return self._transport.is_closing()
 
     def is_quiet(self) -> bool:
         """Whether an idle connection is open and silent as the kernel knows it, whose news may not have reached us."""

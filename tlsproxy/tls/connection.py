@@ -179,13 +179,18 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Go on with the handshake, or decrypt."""
         if self._state == OPEN:
             self._decrypt(data)
-        elif self._state == HANDSHAKE and self._shake(data) and self._incoming.pending:
-            self._decrypt(b"")
+            return
+        for piece in _slices(data, _READ_SLICE):
+            if self._state == OPEN:
+                self._decrypt(bytes(piece))
+            elif self._state == HANDSHAKE and self._shake(bytes(piece)) and self._incoming.pending:
+                self._decrypt(b"")
 
     def eof_received(self) -> bool:
         """The client has ended the TCP connection: it is gone, whether it has said so by close_notify or not."""
         if self._state == OPEN:
             self._state = CLOSED
+            self._set_deadline(self._acceptor.close_timeout)
             self._lose(None)
         return False
 
@@ -287,7 +292,10 @@ class Connection(asyncio.Protocol, asyncio.Transport):
     def _ended(self, error: ssl.SSLError) -> None:
         """The client sends no more: properly, or because its records are broken."""
         upper = self._upper
-        if isinstance(error, ssl.SSLZeroReturnError) and not self._peer_done:
+        if isinstance(error, ssl.SSLZeroReturnError):
+            if self._peer_done:
+                # RFC 8446 section 6.1: what comes behind close_notify is ignored.
+                return
             self._peer_done = True
             if upper is None or not upper.eof_received():
                 self.close()
@@ -295,6 +303,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._leave()
         else:
             self._state = CLOSED
+            self._set_deadline(self._acceptor.close_timeout)
             self._tcp.close()
 
     # ------------------------------------------------------------------ the transport of the protocol above
@@ -310,6 +319,9 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         for piece in _slices(data, _WRITE_SLICE):
             self._tls.write(piece)
             self._tcp.write(self._outgoing.read())
+            if self.is_closing():
+                # By the protocol above, which was told in this loop that the client is slow.
+                return
 
     def can_write_eof(self) -> bool:
         """Whether `write_eof` works: yes."""
@@ -338,6 +350,10 @@ class Connection(asyncio.Protocol, asyncio.Transport):
     def is_closing(self) -> bool:
         """Whether it has been closed."""
         return self._state != OPEN or self._tcp.is_closing()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the client has not taken yet, as far as they are not the kernel's."""
+        return self._tcp.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         """`cipher`, `tls_version`, `server_name` and `ssl_object` of the TLS; the rest of the plain transport."""

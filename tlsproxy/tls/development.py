@@ -150,9 +150,7 @@ def write(directory: Path, names: tuple[str, ...] = (), *, force: bool = False) 
     certificate, key, ca = (directory / file for file in ("tls.crt", "tls.key", "ca.crt"))
     existing = [str(path) for path in (certificate, key, ca) if os.path.lexists(path)]
     if existing and not force:
-        raise MaterialError(
-            f"{', '.join(existing)} exists already: name another directory, or --force"
-        )
+        raise MaterialError(f"{', '.join(existing)} exists already: name another directory, or --force")
     pair = make(names)
     try:
         directory.mkdir(parents=True, exist_ok=True)
