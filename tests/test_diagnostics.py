@@ -19,10 +19,11 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 @pytest.fixture(autouse=True)
 def root_logger() -> Iterator[None]:
-    """The root logger as it was, whatever a test makes of it."""
+    """The root logger and the interpreter's hook as they were, whatever a test makes of them."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, hook = root.handlers[:], root.level, sys.unraisablehook
     yield
+    sys.unraisablehook = hook
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
@@ -153,6 +154,27 @@ def test_python_warnings_are_captured(stream: io.StringIO) -> None:
     line = json.loads(stream.getvalue())
     assert (line["logger"], line["level"]) == ("py.warnings", "warning")
     assert "old ways" in line["message"]
+
+
+class Unraisable:
+    """Goes wrong where nobody can be told."""
+
+    def __del__(self) -> None:
+        raise OSError("gone")
+
+
+def test_what_cannot_be_raised_is_a_record(stream: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
+    """An exception that the interpreter has to ignore is one line at debug, and nothing at any other level."""
+    configure("json", "info", stream)
+    Unraisable()
+    assert stream.getvalue() == ""
+    configure("json", "debug", stream)
+    Unraisable()
+    [text] = stream.getvalue().splitlines()
+    line = json.loads(text)
+    assert (line["level"], line["logger"]) == ("debug", "tlsproxy")
+    assert (line["message"], line["error"]) == ("unraisable: OSError", "OSError: gone")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_configured_twice(stream: io.StringIO) -> None:

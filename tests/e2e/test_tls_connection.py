@@ -14,7 +14,7 @@ from tests.e2e.sidecar_process import Sidecar
 
 ALERT = 21
 PROTOCOL_VERSION, HANDSHAKE_FAILURE, BAD_RECORD_MAC, UNEXPECTED_MESSAGE = 70, 40, 20, 10
-AES_128_SHA, TLS_NULL = 0x002F, 0x0000
+AES_128_SHA, TLS_NULL, ECDHE_ECDSA_AES_128_GCM = 0x002F, 0x0000, 0xC02B
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,15 @@ def test_an_unknown_cipher_gets_an_alert(plain: RawClient) -> None:
     """A client with which no cipher is shared is told handshake_failure."""
     plain.send(client_hello(0x0303, TLS_NULL))
     assert alert(plain) == HANDSHAKE_FAILURE
+
+
+def test_an_odd_server_name_is_nobody_elses_affair(plain: RawClient, shared_sidecar: Sidecar) -> None:
+    """A server name that is no ASCII ends its own connection with an alert, and leaves no traceback."""
+    plain.send(client_hello(0x0303, ECDHE_ECDSA_AES_128_GCM, server_name=b"sh\xf6p"))
+    alert(plain)
+    assert "Traceback" not in shared_sidecar.stderr()
+    assert "Exception ignored" not in shared_sidecar.stderr()
+    assert shared_sidecar.get().status == 200
 
 
 @pytest.mark.parametrize(
@@ -226,9 +235,12 @@ def only(sidecar: Sidecar, version: ssl.TLSVersion) -> ssl.SSLContext:
     return context
 
 
-def client_hello(version: int, cipher: int) -> bytes:
-    """A ClientHello of up to that version, with one cipher suite and no extensions."""
+def client_hello(version: int, cipher: int, server_name: bytes = b"") -> bytes:
+    """A ClientHello of up to that version, with one cipher suite and no extension but the server's name."""
     body = struct.pack(">H", version) + bytes(32) + b"\0" + struct.pack(">HH", 2, cipher) + b"\1\0"
+    if server_name:
+        size = len(server_name)
+        body += struct.pack(">HHHHBH", size + 9, 0, size + 5, size + 3, 0, size) + server_name
     message = b"\1" + len(body).to_bytes(3, "big") + body
     return b"\x16\x03\x01" + struct.pack(">H", len(message)) + message
 

@@ -1,6 +1,7 @@
 """A request's story between client, pool and app, where it forks: retries, 100, failures, and what is told of it."""
 
 import asyncio
+import socket
 from collections.abc import Coroutine
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.proxy.loopback import Scene, Wire, proxied, turns, until
 from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.limits import Limits, Timeouts
+from tlsproxy.proxy.upstream import Upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 EXPECTING = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
@@ -38,6 +40,11 @@ async def served(scene: Scene) -> tuple[Wire, Wire]:
     await client.head()
     await client.exactly(2)
     return client, app
+
+
+def fronts(scene: Scene, *marks: str) -> list[str]:
+    """The connections that show all of these marks."""
+    return [shown for shown in map(repr, scene.server.connections) if all(mark in shown for mark in marks)]
 
 
 # ---------------------------------------------------------------------------- once more
@@ -157,6 +164,25 @@ def test_an_app_that_does_not_say_100_has_it_said() -> None:
     run(scene())
 
 
+def test_a_body_that_does_not_wait_for_100_has_its_own_time() -> None:
+    """The app's second to say 100 is over with the body's first byte; the rest may take as long as any body."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, EXPECTING)
+            client.send(b"o")
+            assert await app.exactly(1) == b"o"
+            scene.later(5)
+            await turns()
+            assert scene.lines.told == []
+            client.send(b"k")
+            assert await app.exactly(1) == b"k"
+            app.send(OK)
+            assert (await client.head()).startswith(b"HTTP/1.1 200 OK")
+
+    run(scene())
+
+
 def test_a_final_answer_in_place_of_100() -> None:
     """An app may refuse the body before it is sent: the client gets that answer, and no 100."""
 
@@ -261,6 +287,35 @@ def test_a_request_that_waits_holds_its_body() -> None:
     run(scene())
 
 
+def test_an_app_that_is_slow_at_once_holds_the_client_again() -> None:
+    """A client that was held until its turn came stays held when the app takes no more than its first bytes."""
+
+    async def scene() -> None:
+        async with proxied(Limits(app_connections=1)) as scene:
+            first, app = await asked(scene, request(b"GET"))
+            app.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
+            (upstream,) = scene.pool._lending.lent
+            assert isinstance(upstream, Upstream)
+            app.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            upstream._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            body = b"x" * 220_000
+            second = await scene.client()
+            second.send(request(b"POST", body))
+            await until(lambda: fronts(scene, "POST", "waiting", "held"))
+            app.send(OK)
+            await first.head()
+            await until(lambda: "slow" in repr(upstream))
+            await turns()
+            assert fronts(scene, "POST", "lent", "held")
+            app.reader._transport.resume_reading()  # type: ignore[attr-defined]  # see above
+            await app.head()
+            assert await app.exactly(len(body)) == body
+            app.send(OK)
+            assert (await second.head()).startswith(b"HTTP/1.1 200 OK")
+
+    run(scene())
+
+
 def test_who_leaves_while_it_waits_is_forgotten() -> None:
     """The app never hears of a request whose client left before its turn."""
 
@@ -354,6 +409,28 @@ def test_an_app_that_takes_no_body_has_a_deadline() -> None:
             assert scene.lines.told == []
             scene.later(11)
             assert scene.lines.told == [(504, "app_timeout")]
+
+    run(scene())
+
+
+def test_an_app_that_neither_reads_nor_answers_on_has_a_deadline() -> None:
+    """A response that was begun does not excuse an app that takes no more of the body and sends no more either."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=Timeouts(app_wait=0, response=10)) as scene:
+            client, app = await asked(scene, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (1 << 27))
+            app.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
+            while not fronts(scene, "held"):
+                client.send(b"x" * 65536)
+                await asyncio.sleep(0)
+            app.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
+            await client.head()
+            scene.later(9)
+            assert scene.lines.told == []
+            scene.later(11)
+            assert scene.lines.told == [(200, "app_timeout")]
+            assert scene.pool.count()["lent"] == 0
+            assert await client.rest() in (b"", b"ok")
 
     run(scene())
 

@@ -308,6 +308,40 @@ def test_a_chunk_is_read_before_it_is_whole(reading: Reading) -> None:
     assert reading.messages[0].body == b"hello"
 
 
+def test_chunk_data_full_of_ends_costs_one_feed(reading: Reading) -> None:
+    """A read of data that looks like ends of messages is handed on in one piece, and so is the rest of the chunk."""
+    reading.give(CHUNKED_HEAD)
+    data = b"\r\n" * (1 << 15)
+    assert reading.feed.body(b"20000\r\n" + data) == (data, b"")
+    assert reading.feed.body(data + b"\r\n0\r\n\r\n" + GET) == (data, GET)
+    assert not reading.feed.body_expected
+
+
+CHUNKED_BODIES = [
+    # chunks, what is in them
+    (b"0\r\n\r\n", b""),
+    (b"00000\r\n\r\n", b""),
+    (b"000A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
+    (b"a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", b"0123456789" * 2),
+    (b"0000000000000005\r\nhello\r\n0000000000000000\r\n\r\n", b"hello"),
+    (b"8\r\n\r\n\r\n\r\n\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n" * 6),
+    (b"5\r\n0\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n"),
+    (b'5;a;b=c;d="e;0"\r\nhello\r\n0;last=1\r\n\r\n', b"hello"),
+    (b"5;%b=1\r\nhello\r\n0\r\n\r\n" % (b"e" * 100), b"hello"),
+    (b"5\r\nhello\r\n0\r\nSum: 5\r\n0: 0\r\nLong: %b\r\n\r\n" % (b"x" * 100), b"hello"),
+]
+
+
+@pytest.mark.parametrize(("chunks", "body"), CHUNKED_BODIES)
+def test_a_chunked_body_may_be_cut_anywhere(loop: asyncio.AbstractEventLoop, chunks: bytes, body: bytes) -> None:
+    """However sizes, extensions, data and trailers are cut, it ends with its last byte, and the next request begins."""
+    whole = CHUNKED_HEAD + chunks + GET
+    for pieces in (bytewise(whole), *(cut_at(whole, cut) for cut in range(len(CHUNKED_HEAD), len(whole)))):
+        reading = Reading(Feed(Limits(), loop))
+        reading.give(*pieces)
+        assert [(message.body, message.whole) for message in reading.messages] == [(body, True), (b"", True)], pieces
+
+
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"br"])
 def test_bodies_are_not_inflated(reading: Reading, coding: bytes) -> None:
     """A compressed body passes as it is, broken or not."""
@@ -337,12 +371,15 @@ BAD = [
     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5, 5\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 00000000000000000005\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %b5\r\n\r\n" % (b"0" * 5000),
     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
 ]
 BAD_CHUNKS = [
+    b"00000000000000005\r\nhello\r\n",
     b"zz\r\n",
     b"-1\r\n",
     b"0x5\r\nhello\r\n",
@@ -354,6 +391,13 @@ BAD_CHUNKS = [
     b"0\r\nbad trailer\r\n\r\n",
     b"0\r\nX: 1\r\n\n",
     b"5 \r\nhello\r\n",
+    b"+5\r\nhello\r\n",
+    b" 5\r\nhello\r\n",
+    b"g\r\n",
+    b"5;\r\nhello\r\n",
+    b"5\r\nhello5\r\nhello\r\n",
+    b"5\r\nhello\r\n\r\n",
+    b"10000000000000000\r\n",
 ]
 
 
@@ -375,6 +419,13 @@ def test_no_chunks(reading: Reading, data: bytes, dribbled: bool) -> None:
     with pytest.raises(BadRequest):
         reading.give(*(bytewise(data) if dribbled else [data]))
     assert len(reading.messages) == 1
+
+
+def test_a_chunk_size_has_sixteen_digits_at_most(reading: Reading) -> None:
+    """A size that is padded beyond what a reader of 64 bits takes is refused with what comes behind it."""
+    reading.give(CHUNKED_HEAD)
+    with pytest.raises(BadRequest):
+        reading.give(b"0" * 16 + b"5\r\nhello\r\n")
 
 
 def test_the_detail_holds_nothing_of_the_client(reading: Reading) -> None:

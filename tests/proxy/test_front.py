@@ -1,6 +1,7 @@
 """Client connections over TCP: order, framing, holding, deadlines, ends, and aiohttp's server around them."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
@@ -293,6 +294,68 @@ def test_a_body_that_ends_with_a_reset_is_cut() -> None:
     run(scene())
 
 
+async def slow_reader(scene: Scene) -> Wire:
+    """A client that takes a few kilobytes and then nothing until its transport is told to read on."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", scene.port))
+    client = Wire(*await asyncio.open_connection(sock=sock))
+    scene.clients.append(client)
+    client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
+    await until(lambda: scene.server._connections)
+    (front,) = scene.server._connections
+    front.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return client
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [UPLOAD + b"012", get(b"/", b"1.1", b"Connection: close") + get(b"/never")],
+    ids=["an early answer", "more than was to come"],
+)
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_whole_answer_goes_out_before_the_end(sent: bytes, reads: bool) -> None:
+    """A client that still sends may read its answer slowly, in the time that one has who does not read."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as scene:
+            client, size = await slow_reader(scene), 50_000
+            client.send(sent)
+            app = await scene.accept()
+            await app.head()
+            app.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size)
+            await until(lambda: scene.lines.told == [(200, "")])
+            (front,) = scene.server._connections
+            assert "lingering" in repr(front)
+            assert front.transport.get_write_buffer_size()
+            scene.later(3)
+            scene.later(TIMES.body - 1)
+            if not reads:
+                scene.later(TIMES.body + 1)
+            client.reader._transport.resume_reading()  # type: ignore[attr-defined]  # see above
+            whole = (await client.rest()).endswith(b"\r\n\r\n" + b"x" * size)
+            assert whole is reads
+
+    run(scene())
+
+
+def test_a_lone_end_of_line_is_not_lingered_for() -> None:
+    """An old client's empty line behind its last body is no request: the connection closes with the answer."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client, app = await asked(scene, UPLOAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            client.send(b"0123456789\r\n")
+            assert await app.exactly(10) == b"0123456789"
+            app.send(OK)
+            await answer(client)
+            assert await client.rest() == b""
+            await until(lambda: not scene.server.connections, 1)
+
+    run(scene())
+
+
 # ---------------------------------------------------------------------------- refusals
 
 REFUSED = [
@@ -302,6 +365,7 @@ REFUSED = [
     (b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", 405, "bad_request"),
     (get(b"/", b"2.0"), 505, "bad_request"),
     (UPLOAD.replace(b"10", b"11"), 413, "body_too_large"),
+    (UPLOAD.replace(b"10", b"0" * 5000 + b"5"), 400, "bad_request"),
 ]
 
 
@@ -494,6 +558,23 @@ def test_the_idle_time_begins_with_the_last_response() -> None:
             await answer(client)
             scene.later(41)
             assert await client.rest() == b""
+
+    run(scene())
+
+
+def test_empty_lines_do_not_renew_the_idle_time() -> None:
+    """A client that sends nothing but ends of lines is idle, and is closed like one that sends nothing."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=Timeouts(keepalive=0.1)) as scene:
+            client = await scene.client()
+
+            def is_closed() -> bool:
+                client.send(b"\r\n")
+                scene.later(0)
+                return not scene.server.connections
+
+            await until(is_closed, 1)
 
     run(scene())
 

@@ -93,7 +93,16 @@ def test_an_underscore_twin_is_dropped(name: bytes, trusted: bool) -> None:
         assert kept((name.replace(b"-", b"_", 1).title(), b"spoofed"), peer=peer) == []
 
 
-@pytest.mark.parametrize("name", [*PASSED, b"X_Custom", b"x-forwarded-foo", b"X-Real-IPs"])
+@pytest.mark.parametrize("mark", [b"%c" % mark for mark in b"!#$%&'*+.^_`|~"])
+def test_a_twin_by_any_mark_is_dropped(mark: bytes) -> None:
+    """So is one with any other mark that a name may hold in a hyphen's place: some apps read them all alike."""
+    names = [name.replace(b"-", mark) for name in REQUEST_FIELDS if b"-" in name]
+    names += [b"X.Forwarded.For".replace(b".", mark), b"X-Forwarded%bProto" % mark, b"Client%bCert" % mark]
+    for peer in (stranger(), proxy()):
+        assert kept(*((name, b"spoofed") for name in names), peer=peer) == []
+
+
+@pytest.mark.parametrize("name", [*PASSED, b"X_Custom", b"X.Custom", b"X!Custom", b"x-forwarded-foo", b"X-Real-IPs"])
 def test_everything_else_passes(name: bytes) -> None:
     """A field that means nothing to a proxy goes on."""
     assert kept((name, b"value")) == [name + b": value"]
@@ -418,6 +427,8 @@ AMBIGUOUS: list[tuple[int, list[Field]]] = [
     (200, [(b"Content-Length", b"5, 5")]),
     (200, [(b"Content-Length", b"0x5")]),
     (200, [(b"Content-Length", b"5\xb2")]),
+    (200, [(b"Content-Length", b"0" * 19 + b"5")]),
+    (200, [(b"Content-Length", b"0" * 5000 + b"5")]),
     (304, [LENGTH_5, CHUNKED]),
     (101, []),
     (99, []),
@@ -431,6 +442,13 @@ def test_ambiguous_responses_are_refused(status: int, fields: list[Field], for_h
     """A response that two readers could end differently is no response."""
     with pytest.raises(AppInvalid):
         from_app(status, b"", fields, "1.1", for_head=for_head)
+
+
+@pytest.mark.parametrize("version", ["2.0", "3.0", "1.2", "0.9"])
+def test_other_versions_are_no_responses(version: str) -> None:
+    """An app that answers in another version than HTTP/1.0 or 1.1 was not asked in it."""
+    with pytest.raises(AppInvalid, match=version):
+        from_app(200, b"", [LENGTH_5], version)
 
 
 def test_a_length_said_twice_is_said_once() -> None:

@@ -8,6 +8,10 @@ from aiohttp import web
 
 from tests.proxy.loopback import proxied, turns, until
 from tests.proxy.test_front import CHUNKED_OK, OK, answer, asked, get, run
+from tlsproxy.proxy.front import Front
+from tlsproxy.proxy.heads import Request
+from tlsproxy.proxy.limits import Timeouts
+from tlsproxy.proxy.refusals import Refusal
 
 
 def test_aiohttp_runs_it() -> None:
@@ -173,6 +177,54 @@ def test_shutdown_ends_with_the_last_request() -> None:
             await asyncio.wait_for(ended, 5)
 
     run(scene())
+
+
+class Trouble:
+    """A service, and its exchanges as well, whose time is up at once and whose end goes wrong."""
+
+    deadline = 0.0
+
+    def exchange(self, stream: Front, request: Request, *, has_body: bool) -> "Trouble":
+        return self
+
+    def body(self, piece: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def slow(self) -> None: ...
+
+    def ready(self) -> None: ...
+
+    def fail(self, refusal: Refusal) -> None: ...
+
+    def gone(self) -> None: ...
+
+    def expired(self) -> None:
+        raise RuntimeError("trouble")
+
+
+def test_the_trouble_of_one_is_not_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection whose sweep fails is cut and told of; the deadlines of those behind it are kept."""
+
+    async def scene() -> None:
+        async with proxied(answering=lambda _: Trouble()) as scene:
+            troubled = await scene.client()
+            troubled.send(get())
+            await until(lambda: scene.server.count() == (0, 1))
+            idle = await scene.client()
+            await until(lambda: scene.server.count() == (1, 1))
+            scene.later(Timeouts().keepalive + 1)
+            assert await troubled.rest() == b""
+            assert await idle.rest() == b""
+
+    run(scene())
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("tlsproxy", "ERROR")
+    assert "<Front 127.0.0.1 " in record.getMessage()
+    assert record.exc_info
+    assert str(record.exc_info[1]) == "trouble"
 
 
 def test_count() -> None:

@@ -223,6 +223,21 @@ async def test_close_says_goodbye(scene: Scene, version: ssl.TLSVersion) -> None
     await upper.lost()
 
 
+@pytest.mark.parametrize("end", [Connection.close, Connection.abort])
+@staged
+async def test_the_end_may_come_in_a_write(
+    scene: Scene, end: Callable[[Connection], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upper that ends the connection when it is told that the client is slow ends its own write with it."""
+    client, upper = await scene.connect()
+    monkeypatch.setattr(upper, "pause_writing", lambda: end(upper.transport))
+    upper.transport.write(TOO_MUCH)
+    await until(upper.transport.is_closing)
+    scene.later(CLOSE_TIMEOUT + 1)
+    assert await upper.lost() == ["made", "lost"]
+    assert len(await client.rest(client.raw)) < len(TOO_MUCH)
+
+
 @staged
 async def test_abort_says_none(scene: Scene) -> None:
     """After abort there is no close_notify: the client can't take what it has for the whole."""
@@ -278,6 +293,26 @@ async def test_close_notify_is_told_once(scene: Scene) -> None:
     upper.transport.data_received(FORGED)
     assert upper.told == ["made", "eof"]
     assert upper.pieces == []
+
+
+@both_versions
+@staged
+async def test_what_comes_behind_close_notify_is_ignored(scene: Scene, version: ssl.TLSVersion) -> None:
+    """Neither garbage nor a second goodbye in a later packet costs the answer (RFC 8446 section 6.1)."""
+    client, upper = await scene.connect(trustful(version))
+    client.write(client.seal(b"question") + client.goodbye())
+    await until(lambda: upper.told == ["made", "eof"])
+    for more in (FORGED, b"garbage", FORGED):
+        client.write(more)
+        await turns()
+    for _ in range(20):
+        upper.transport.data_received(bytes(64 * 1024))
+    assert upper.transport._incoming.pending < 64 * 1024
+    upper.transport.write(b"answer")
+    upper.transport.close()
+    assert await client.rest() == b"answer"
+    assert client.ended == "close_notify"
+    assert await upper.lost() == ["made", "eof", "lost"]
 
 
 @pytest.mark.parametrize("polite", [True, False], ids=["close_notify", "bare"])
@@ -376,6 +411,26 @@ async def test_closing_has_a_deadline(scene: Scene) -> None:
     assert upper.told == ["made", "pause"]
     scene.later(CLOSE_TIMEOUT + 1)
     assert await upper.lost() == ["made", "pause", "lost"]
+
+
+@pytest.mark.parametrize("last", [b"", FORGED], ids=["fin", "broken record"])
+@staged
+async def test_leaving_without_reading_has_a_deadline(scene: Scene, last: bytes) -> None:
+    """A client that sends no more, or nothing but rubbish, and reads nothing either is cut after close_timeout."""
+    client, upper = await scene.connect()
+    upper.transport.write(TOO_MUCH)
+    client.write(last)
+    if not last:
+        client.writer.write_eof()
+    await until(lambda: "closed" in repr(upper.transport))
+    assert upper.transport in scene.acceptor.timed
+    scene.later(CLOSE_TIMEOUT - 1)
+    await turns()
+    assert upper.transport in scene.acceptor.timed
+    scene.later(CLOSE_TIMEOUT + 1)
+    await upper.lost()
+    await until(lambda: not scene.acceptor.timed)
+    assert len(await client.rest(client.raw)) < len(TOO_MUCH)
 
 
 # ---------------------------------------------------------------------------- failed handshakes

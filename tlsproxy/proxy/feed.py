@@ -260,7 +260,11 @@ class _Chunks:
         self._trailers = False
 
     def end(self, data: bytes) -> int:
-        """How many of these bytes are the body's; fewer than there are only where it ends, or is none."""
+        """How many of these bytes are the body's; fewer than there are only where it ends.
+
+        Raises:
+            BadRequest: a line that should be a chunk's size is none.
+        """
         at, size = 0, len(data)
         while at < size:
             if self._left:
@@ -280,7 +284,7 @@ class _Chunks:
                 continue
             digits = _HEX.match(line)
             if digits is None:
-                return at
+                raise BadRequest("a chunk without a size of at most 16 digits")
             self._left = int(digits[0], 16)
             self._trailers = not self._left
             self._left += 2 if self._left else 0

@@ -265,6 +265,9 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def _decrypt(self, data: bytes) -> None:
         """Hand what the data holds to the protocol above, in one piece."""
+        if self._peer_done:
+            # RFC 8446 section 6.1: what comes behind close_notify is ignored. OpenSSL would not even read it.
+            return
         tls, incoming = self._tls, self._incoming
         chunks: list[bytes] = []
         error: ssl.SSLError | None = None
@@ -293,9 +296,6 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """The client sends no more: properly, or because its records are broken."""
         upper = self._upper
         if isinstance(error, ssl.SSLZeroReturnError):
-            if self._peer_done:
-                # RFC 8446 section 6.1: what comes behind close_notify is ignored.
-                return
             self._peer_done = True
             if upper is None or not upper.eof_received():
                 self.close()
@@ -319,9 +319,12 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         for piece in _slices(data, _WRITE_SLICE):
             self._tls.write(piece)
             self._tcp.write(self._outgoing.read())
-            if self.is_closing():
+            if not self._may_write():
                 # By the protocol above, which was told in this loop that the client is slow.
                 return
+
+    def _may_write(self) -> bool:
+        return self._state == OPEN and not self._eof_sent
 
     def can_write_eof(self) -> bool:
         """Whether `write_eof` works: yes."""
