@@ -13,6 +13,15 @@ class AppAddress:
     socket: str = ""
     """Path of a unix socket; when set, host and port are not used."""
 
+    @property
+    def authorities(self) -> frozenset[str]:
+        """How the app may name itself in a URL: nothing that a client of ours could reach; empty for a unix socket."""
+        if self.socket:
+            return frozenset()
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        ports = {f":{self.port}"} | ({""} if self.port == 80 else set())
+        return frozenset(name.lower() + port for name in (host, "localhost", "127.0.0.1", "[::1]") for port in ports)
+
     def __str__(self) -> str:
         if self.socket:
             return f"unix:{self.socket}"

@@ -349,10 +349,8 @@ def _timeouts(settings: "Settings") -> Timeouts:
 
 
 def _fixes(settings: "Settings", address: AppAddress) -> Fixes:
-    hosts = {address.host, "localhost", "127.0.0.1", "[::1]"}
-    ports = {f":{address.port}", "" if address.port == 80 else f":{address.port}"}
     return Fixes(
-        app_authorities=frozenset(f"{host}{port}".lower().encode() for host in hosts for port in ports),
+        app_authorities=frozenset(authority.encode() for authority in address.authorities),
         redirects=settings.fix_redirects,
         secure_cookies=settings.cookie_secure,
         transport_security=b"" if settings.hsts is None else b"max-age=%d" % settings.hsts,

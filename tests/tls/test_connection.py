@@ -416,13 +416,14 @@ async def test_closing_has_a_deadline(scene: Scene) -> None:
 @pytest.mark.parametrize("last", [b"", FORGED], ids=["fin", "broken record"])
 @staged
 async def test_leaving_without_reading_has_a_deadline(scene: Scene, last: bytes) -> None:
-    """A client that sends no more, or nothing but rubbish, and reads nothing either is cut after close_timeout."""
+    """A client that sends no more, or nothing but rubbish, is told of at once, and cut after close_timeout."""
     client, upper = await scene.connect()
     upper.transport.write(TOO_MUCH)
     client.write(last)
     if not last:
         client.writer.write_eof()
     await until(lambda: "closed" in repr(upper.transport))
+    assert upper.told[-1] == "lost"
     assert upper.transport in scene.acceptor.timed
     scene.later(CLOSE_TIMEOUT - 1)
     await turns()

@@ -304,6 +304,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         else:
             self._state = CLOSED
             self._set_deadline(self._acceptor.close_timeout)
+            self._lose(error)
             self._tcp.close()
 
     # ------------------------------------------------------------------ the transport of the protocol above
