@@ -16,7 +16,7 @@ FREE = ("tlsproxy.demo",)
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.sidecar", "tlsproxy.admin"),
-    "httptools": ("tlsproxy.proxy.upstream",),
+    "httptools": ("tlsproxy.proxy.response_reader",),
     "ssl": (
         "tlsproxy.tls",
         "tlsproxy.sidecar",  # says OpenSSL's version when it starts and as a metric; opens no TLS
@@ -137,6 +137,7 @@ STRANGERS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.proxy.redirect": ("front", "feed", "pool", "upstream"),
     "tlsproxy.proxy.pool": ("front", "feed", "exchange", "journal"),
     "tlsproxy.proxy.upstream": ("front", "feed", "exchange", "pool", "journal", "fixes"),
+    "tlsproxy.proxy.response_reader": ("front", "feed", "exchange", "pool", "upstream", "journal", "fixes"),
     "tlsproxy.proxy.feed": ("front", "exchange", "pool", "upstream", "heads"),
 }
 """Who of one room does not know whom, so that each side of the seam can be another: a Stream, an Upstream."""
@@ -152,6 +153,7 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.proxy.tally": CLOCKS_AND_MORE,
     "tlsproxy.measures": CLOCKS_AND_MORE,
     "tlsproxy.app_address": CLOCKS_AND_MORE,
+    "tlsproxy.proxy.response_reader": CLOCKS_AND_MORE,
     "tlsproxy.proxy.request_log": OUTSIDE_WORLD,
     "tlsproxy.proxy.journal": OUTSIDE_WORLD,
 }

@@ -1,0 +1,251 @@
+"""Responses from an app's bytes, strictly and leniently read."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from tlsproxy.proxy.heads import Field
+from tlsproxy.proxy.refusals import AppInvalid
+from tlsproxy.proxy.response_reader import ResponseReader
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@dataclass
+class Heard:
+    """What a reader has told of one response."""
+
+    status: int = 0
+    body: bytes = b""
+    interims: list[int] = field(default_factory=list)
+    trailers: list[Field] = field(default_factory=list)
+    whole: bool = False
+    """Whether it was whole before the connection ended."""
+    whole_at_end: bool = False
+    reusable: bool = False
+    fields: list[Field] = field(default_factory=list)
+
+
+def hear(pieces: Sequence[bytes], *, for_head: bool = False) -> Heard:
+    reader = ResponseReader()
+    reader.begin(for_head=for_head)
+    heard = Heard()
+    for piece in pieces:
+        reader.feed(memoryview(piece))
+        heard.interims += [interim.status for interim in reader.interims]
+        heard.body += b"".join(reader.chunks)
+        reader.interims, reader.chunks = [], []
+    heard.trailers = list(reader.trailers)
+    if reader.response is not None:
+        heard.status, heard.fields = reader.response.status, reader.response.fields
+    heard.reusable = reader.reusable
+    heard.whole = reader.part == DONE_PART
+    heard.whole_at_end = reader.end()
+    return heard
+
+
+def _done() -> int:
+    """Where a reader stands after a whole response."""
+    reader = ResponseReader()
+    reader.feed(memoryview(OK + b"Content-Length: 0\r\n\r\n"))
+    return reader.part
+
+
+DONE_PART = _done()
+
+# what it is, its bytes, what is heard of it
+RESPONSES: list[tuple[str, bytes, Heard]] = [
+    ("length", OK + b"Content-Length: 5\r\n\r\nhello", Heard(200, b"hello", whole=True, reusable=True)),
+    ("length 0", OK + b"Content-Length: 0\r\n\r\n", Heard(200, whole=True, reusable=True)),
+    (
+        "chunks",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n",
+        Heard(200, b"hello", whole=True, reusable=True),
+    ),
+    (
+        "trailers",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nSum: 1 \r\nConnection: X\r\nX: y\r\n\r\n",
+        Heard(200, b"x", trailers=[(b"Sum", b"1"), (b"X", b"y")], whole=True, reusable=True),
+    ),
+    ("until the end", OK + b"\r\nhello", Heard(200, b"hello", whole_at_end=True)),
+    ("until the end, empty", OK + b"\r\n", Heard(200, b"", whole_at_end=True)),
+    (
+        "HTTP/1.0 with a length",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        Heard(200, b"ok", whole=True),
+    ),
+    (
+        "HTTP/1.0 kept alive",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok",
+        Heard(200, b"ok", whole=True, reusable=True),
+    ),
+    ("204", b"HTTP/1.1 204 No Content\r\n\r\n", Heard(204, whole=True, reusable=True)),
+    ("204 with a length", b"HTTP/1.1 204 x\r\nContent-Length: 5\r\n\r\n", Heard(204, whole=True, reusable=True)),
+    ("304 with a length", b"HTTP/1.1 304 x\r\nContent-Length: 5\r\n\r\n", Heard(304, whole=True, reusable=True)),
+    ("304 with chunks", b"HTTP/1.1 304 x\r\nTransfer-Encoding: chunked\r\n\r\n", Heard(304, whole=True, reusable=True)),
+    ("no phrase", b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True, reusable=True)),
+    (
+        "interims",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nLink: </x>\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\nx",
+        Heard(200, b"x", interims=[100, 103], whole=True, reusable=True),
+    ),
+    (
+        "interim before nothing",
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 204 x\r\n\r\n",
+        Heard(204, interims=[102], whole=True, reusable=True),
+    ),
+    ("close", OK + b"Connection: close\r\nContent-Length: 1\r\n\r\nx", Heard(200, b"x", whole=True)),
+    # Sloppy ones, which other proxies pass as well: read, but their connection is not used again.
+    ("bare LF", b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", Heard(200, b"hello", whole=True)),
+    ("equal lengths", OK + b"Content-Length: 5\r\n" * 2 + b"\r\nhello", Heard(200, b"hello", whole=True)),
+    ("a control byte", OK + b"X: a\x01b\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True)),
+    ("a fold", OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True)),
+]  # fmt: skip
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[n : n + 1] for n in range(len(data))]
+
+
+@pytest.mark.parametrize(("data", "expected"), [row[1:] for row in RESPONSES], ids=[row[0] for row in RESPONSES])
+@pytest.mark.parametrize("cut", [lambda data: [data], bytewise], ids=["whole", "byte by byte"])
+def test_responses(data: bytes, expected: Heard, cut: Callable[[bytes], list[bytes]]) -> None:
+    """A response is read alike in one piece and byte by byte."""
+    heard = hear(cut(data))
+    heard.fields = []
+    expected.whole_at_end = expected.whole_at_end or expected.whole
+    assert heard == expected
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 5\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"\r\n",
+        b"Content-Length: 0\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("cut", [lambda data: [data], bytewise], ids=["whole", "byte by byte"])
+def test_the_answer_to_head_has_no_body(fields: bytes, cut: Callable[[bytes], list[bytes]]) -> None:
+    """It is whole with its head; a connection on which a body was announced, which may come late, is not used again."""
+    heard = hear(cut(OK + fields), for_head=True)
+    assert (heard.status, heard.body, heard.whole) == (200, b"", True)
+    announced = b"5" in fields or b"chunked" in fields
+    assert heard.reusable is not announced
+
+
+def test_a_reader_reads_one_after_the_other() -> None:
+    """Each `begin` expects one response, and knows nothing of the one before."""
+    reader = ResponseReader()
+    for n in range(3):
+        reader.begin(for_head=n == 1)
+        data = OK + b"N: %d\r\nContent-Length: 2\r\n\r\n" % n + (b"" if n == 1 else b"ok")
+        reader.feed(memoryview(data))
+        assert reader.response is not None
+        assert reader.response.fields == [(b"N", b"%d" % n), (b"Content-Length", b"2")]
+        assert reader.chunks == ([] if n == 1 else [b"ok"])
+        assert reader.reusable is (n != 1)
+        if n == 1:
+            reader.forget()
+
+
+SURPLUS = [
+    OK + b"Content-Length: 1\r\n\r\nxy",
+    OK + b"Content-Length: 0\r\n\r\n\r\n!",
+    OK + b"Content-Length: 0\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nx",
+    b"HTTP/1.1 204 x\r\n\r\nbody",
+    b"HTTP/1.1 304 x\r\nContent-Length: 4\r\n\r\nbody",
+]
+
+
+@pytest.mark.parametrize("data", SURPLUS)
+@pytest.mark.parametrize("cut", [lambda data: [data], bytewise], ids=["whole", "byte by byte"])
+def test_surplus_spoils_the_connection(data: bytes, cut: Callable[[bytes], list[bytes]]) -> None:
+    """Bytes behind a response are nobody's: the response stands, and the connection is not used again."""
+    heard = hear(cut(data))
+    assert heard.whole
+    assert len(heard.body) < 2
+    assert not heard.reusable
+
+
+def test_a_body_for_head_spoils_the_connection() -> None:
+    """An app that sends a body to HEAD has its response passed on, and its connection closed."""
+    heard = hear([OK + b"Content-Length: 5\r\n\r\nhello"], for_head=True)
+    assert (heard.whole, heard.body, heard.reusable) == (True, b"", False)
+
+
+INVALID = [
+    b"garbage\r\n\r\n",
+    b"\x15\x03\x01\x00\x02\x02F",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"HTTP/1.1 20 OK\r\n\r\n",
+    b"HTTP/1.1 2000 OK\r\n\r\n",
+    b"HTTP/1.1 099 OK\r\n\r\n",
+    b"HTTP/1.1 abc OK\r\n\r\n",
+    b"HTTP/11 200 OK\r\n\r\n",
+    b"HTTP/3.1 200 OK\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+    OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+    OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    OK + b"Content-Length: five\r\n\r\n",
+    OK + b"Content-Length: -5\r\n\r\n",
+    OK + b"Content-Length: 99999999999999999999\r\n\r\n",
+    OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked, gzip\r\n\r\n",
+    OK + b"no colon\r\n\r\n",
+    OK + b": no name\r\n\r\n",
+    OK + b"X: a\0b\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n",
+    OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", INVALID)
+@pytest.mark.parametrize("cut", [lambda data: [data], bytewise], ids=["whole", "byte by byte"])
+def test_what_is_no_response(data: bytes, cut: Callable[[bytes], list[bytes]]) -> None:
+    """What is no HTTP response, or one of ambiguous framing, is said to be invalid, however it is cut."""
+    with pytest.raises(AppInvalid):
+        hear(cut(data))
+
+
+def test_spaces_after_a_chunks_size() -> None:
+    """Old apps put them there; what came before anything was handed on is read once more, leniently."""
+    heard = hear([OK + b"Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n0\r\n\r\n"])
+    assert (heard.body, heard.whole, heard.reusable) == (b"hello", True, False)
+
+
+@pytest.mark.parametrize("fold", [b"\r\n\t", b"\r\n   ", b"\n "])
+def test_a_fold_becomes_white_space(fold: bytes) -> None:
+    """A value over several lines is one on the way on: it can't begin another line (RFC 9112 section 5.2)."""
+    heard = hear([OK + b"X: a" + fold + b"b\r\nContent-Length: 0\r\n\r\n"])
+    name, value = heard.fields[0]
+    assert (name, value.split()) == (b"X", [b"a", b"b"])
+    assert not set(value) & set(b"\r\n")
+
+
+@pytest.mark.parametrize("data", [OK + b"X: a\rSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"])
+def test_no_value_carries_an_end_of_line(data: bytes) -> None:
+    """A bare CR, which another reader may take for the end of a line, is refused or made harmless."""
+    with contextlib.suppress(AppInvalid):
+        assert all(b"\r" not in value and b"\n" not in value for _, value in hear([data]).fields)
+
+
+def test_a_head_has_a_bound() -> None:
+    """A head that does not end is given up above MAX_HEAD; one of just that size is read."""
+    start, end = OK + b"X: ", b"\r\nContent-Length: 0\r\n\r\n"
+    fits = start + b"x" * (ResponseReader.MAX_HEAD - len(start) - len(end)) + end
+    assert hear([fits[:1000], fits[1000:-1], fits[-1:]]).status == 200
+    with pytest.raises(AppInvalid):
+        hear([start, *[b"x" * 65536] * 5])
+
+
+def test_interims_are_bounded() -> None:
+    """An app that never comes to its final response is given up as well."""
+    with pytest.raises(AppInvalid):
+        hear([b"HTTP/1.1 102 Processing\r\n\r\n" * 1000] * 20)
