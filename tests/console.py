@@ -97,6 +97,8 @@ def _environment(directory: Path, ports: Mapping[str, str]) -> dict[str, str]:
         "TLSPROXY_ADMIN_HOST": "127.0.0.1",
         "TLSPROXY_ADMIN_PORT": admin,
         "TLSPROXY_APP_PORT": app,
+        # What is said does not depend on this machine's limit of open files.
+        "TLSPROXY_MAX_CONNECTIONS": "100",
     }
 
 

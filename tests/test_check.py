@@ -44,6 +44,7 @@ def settings(certificates: Path, app: int, **given: object) -> Settings:
         "LISTEN_PORT": free_port(),
         "ADMIN_HOST": "127.0.0.1",
         "ADMIN_PORT": free_port(),
+        "MAX_CONNECTIONS": 10,
     }
     return read(Settings, {f"TLSPROXY_{name}": str(value) for name, value in (defaults | given).items()}).settings
 
@@ -52,7 +53,7 @@ def test_all_is_well(certificates: Path, app: int, capsys: pytest.CaptureFixture
     """Each thing that was looked at has a line, and the status is that of a good end."""
     assert check(settings(certificates, app)) is Exit.STOPPED
     said = capsys.readouterr().out
-    assert said.count("[+]") == 5
+    assert said.count("[+]") == 6
     assert "[-]" not in said
     assert "shop.example" in said
     assert f"app at 127.0.0.1:{app}: answers" in said
@@ -98,6 +99,14 @@ def test_what_is_off_is_not_looked_at(certificates: Path, app: int, capsys: pyte
     said = capsys.readouterr().out
     assert "TLSPROXY_ADMIN_PORT" not in said
     assert "not asked" in said
+
+
+def test_too_few_open_files(certificates: Path, app: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """That stops nothing either; what is needed, what is allowed and what would become of it is said."""
+    assert check(settings(certificates, app, MAX_CONNECTIONS=10**11)) is Exit.STOPPED
+    said = capsys.readouterr().out
+    assert "TLSPROXY_MAX_CONNECTIONS=100000000000 needs 200000000128 open files, and " in said
+    assert said.count("[+]") == 5
 
 
 def test_nothing_is_changed(tmp_path: Path, app: int) -> None:

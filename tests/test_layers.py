@@ -34,12 +34,17 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "watchfiles": ("tlsproxy.tls.watch",),
     "uvloop": ("tlsproxy.sidecar",),
     "asyncio": (
+        "tlsproxy.admission",
         "tlsproxy.proxy.feed",  # names the loop that aiohttp's parser wants
+        "tlsproxy.proxy.app_reads",
+        "tlsproxy.proxy.relay",
+        "tlsproxy.proxy.tunnel",
         "tlsproxy.proxy.upstream",
         "tlsproxy.proxy.pool",
         "tlsproxy.proxy.front",
         "tlsproxy.proxy.server",
         "tlsproxy.tls.connection",
+        "tlsproxy.tls.proxy_header",
         "tlsproxy.tls.watch",
         "tlsproxy.admin.server",
         "tlsproxy.admin.app_check",
@@ -47,7 +52,12 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.signals",
         "tlsproxy.check",
     ),
-    "socket": ("tlsproxy.listening", "tlsproxy.admin"),
+    "socket": (
+        "tlsproxy.admission",
+        "tlsproxy.listening",
+        "tlsproxy.admin",
+        "tlsproxy.proxy.tunnel",  # ends the app's connection with a reset
+    ),
     "select": ("tlsproxy.proxy.upstream", "tlsproxy.output"),
     "signal": (
         "tlsproxy.signals",
@@ -58,7 +68,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
 }
 """Each library and the rooms and modules that may know it; nobody else may."""
 
-SHARED = ("tlsproxy.measures", "tlsproxy.app_address")
+SHARED = ("tlsproxy.measures", "tlsproxy.app_address", "tlsproxy.proxy_protocol", "tlsproxy.repeats")
 """Plain values that every room may make."""
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
@@ -67,6 +77,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.admin": ("tlsproxy.admin", *SHARED),
     "tlsproxy.measures": (),
     "tlsproxy.app_address": (),
+    "tlsproxy.proxy_protocol": (),
+    "tlsproxy.repeats": (),
     "tlsproxy.exits": (),
     "tlsproxy.kinds": (),
     "tlsproxy.environment": ("tlsproxy.kinds",),
@@ -81,6 +93,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.terminal": ("tlsproxy.diagnostics",),
     "tlsproxy.output": (),
     "tlsproxy.listening": (),
+    "tlsproxy.admission": ("tlsproxy.listening", "tlsproxy.repeats", "tlsproxy.measures"),
+    "tlsproxy.open_files": (),
     "tlsproxy.signals": (),
     "tlsproxy.health": ("tlsproxy.exits",),
     "tlsproxy.sidecar": (
@@ -88,9 +102,11 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.proxy",
         "tlsproxy.admin",
         "tlsproxy.settings",
+        "tlsproxy.admission",
         "tlsproxy.contract",
         "tlsproxy.exits",
         "tlsproxy.listening",
+        "tlsproxy.open_files",
         "tlsproxy.output",
         "tlsproxy.signals",
         *SHARED,
@@ -99,6 +115,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.settings",
         "tlsproxy.environment",
         "tlsproxy.exits",
+        "tlsproxy.admission",
         "tlsproxy.proxy",  # reads what the rooms declare, when a document is made
         "tlsproxy.tls",
         *SHARED,
@@ -109,6 +126,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.settings",
         "tlsproxy.exits",
         "tlsproxy.listening",
+        "tlsproxy.open_files",
         "tlsproxy.terminal",
         *SHARED,
     ),
@@ -136,7 +154,9 @@ STRANGERS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.proxy.exchange": ("front", "feed", "request_log"),
     "tlsproxy.proxy.redirect": ("front", "feed", "pool", "upstream"),
     "tlsproxy.proxy.pool": ("front", "feed", "exchange", "journal"),
-    "tlsproxy.proxy.upstream": ("front", "feed", "exchange", "pool", "journal", "fixes"),
+    "tlsproxy.proxy.upstream": ("front", "feed", "exchange", "pool", "fixes"),
+    "tlsproxy.proxy.relay": ("front", "feed", "exchange", "heads", "server"),
+    "tlsproxy.proxy.tunnel": ("front", "feed", "exchange", "pool", "upstream", "heads", "server"),
     "tlsproxy.proxy.response_reader": ("front", "feed", "exchange", "pool", "upstream", "journal", "fixes"),
     "tlsproxy.proxy.feed": ("front", "exchange", "pool", "upstream", "heads"),
 }
@@ -153,6 +173,8 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.proxy.tally": CLOCKS_AND_MORE,
     "tlsproxy.measures": CLOCKS_AND_MORE,
     "tlsproxy.app_address": CLOCKS_AND_MORE,
+    "tlsproxy.proxy_protocol": CLOCKS_AND_MORE,
+    "tlsproxy.repeats": CLOCKS_AND_MORE,
     "tlsproxy.proxy.response_reader": CLOCKS_AND_MORE,
     "tlsproxy.proxy.request_log": OUTSIDE_WORLD,
     "tlsproxy.proxy.journal": OUTSIDE_WORLD,

@@ -40,17 +40,25 @@ def test_the_two_that_matter_come_first() -> None:
     ]
 
 
+BESIDE = {
+    "TLSPROXY_ALPN": {"TLSPROXY_MODE": "tcp"},
+    "TLSPROXY_PROXY_PROTOCOL": {"TLSPROXY_TRUSTED_PROXIES": "private"},
+}
+"""What a variable's example means nothing without."""
+
+
 @pytest.mark.parametrize("variable", variables(Settings), ids=lambda variable: variable.name)
 def test_every_variable_is_sound(variable: Variable) -> None:
     """A default reads back from how it is written, and the example is accepted and is not the default."""
     if written := variable.kind.spell(variable.default):
         assert variable.kind.parse(written) == variable.default
-    reading = read(Settings, {variable.name: variable.about.example})
+    beside = BESIDE.get(variable.name, {})
+    reading = read(Settings, {variable.name: variable.about.example, **beside})
     value = getattr(reading.settings, variable.field)
     assert value != variable.default
     assert reading.warnings == ()
     again = variable.kind.spell(value)
-    assert getattr(read(Settings, {variable.name: again}).settings, variable.field) == value
+    assert getattr(read(Settings, {variable.name: again, **beside}).settings, variable.field) == value
     if variable.kind.pattern:
         assert re.fullmatch(variable.kind.pattern, variable.about.example)
 
@@ -160,7 +168,73 @@ def test_ports_that_do_not_meet(given: dict[str, str]) -> None:
     settings(**given)
 
 
+# What means something in one mode, or beside another value.
+
+
+def test_protocols() -> None:
+    """In tcp mode the names are offered in their order and as they are written; none is the default."""
+    assert settings(MODE="TCP", ALPN="h2, http/1.1,X-ours").alpn == ("h2", "http/1.1", "X-ours")
+    assert settings(MODE="tcp").alpn == ()
+    assert settings(MODE="tcp", ALPN="x" * 255).alpn == ("x" * 255,)
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "h\N{SUPERSCRIPT TWO}"])
+def test_bad_protocols(name: str) -> None:
+    """A name that does not fit into an ALPN extension, or that no client can mean, is refused."""
+    assert "is no protocol's name" in complaint(MODE="tcp", ALPN=f"h2,{name}")
+
+
+def test_protocols_are_for_tunnels() -> None:
+    """The HTTP proxy's one protocol is no choice, and the message tells both ways out."""
+    assert complaint(ALPN="h2").endswith(
+        "http mode speaks http/1.1 only; leave it empty, or set TLSPROXY_MODE to tcp",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "use"), [("false", "off"), ("off", "off"), ("0", "off"), ("Accept", "accept"), ("both", "both")]
+)
+def test_proxy_protocol(text: str, use: str) -> None:
+    """A word, and what YAML makes of off is understood."""
+    assert settings(PROXY_PROTOCOL=text, TRUSTED_PROXIES="private", MODE="tcp").proxy_protocol == use
+
+
+@pytest.mark.parametrize("text", ["on", "v2"])
+def test_bad_proxy_protocol(text: str) -> None:
+    """What does not say who sends a header to whom is refused."""
+    assert "must be off, accept, send or both" in complaint(PROXY_PROTOCOL=text, TRUSTED_PROXIES="private")
+
+
+@pytest.mark.parametrize("use", ["accept", "both"])
+def test_proxy_protocol_needs_someone_to_trust(use: str) -> None:
+    """To accept headers from nobody would refuse every connection."""
+    message = complaint(PROXY_PROTOCOL=use, MODE="tcp")
+    assert "TLSPROXY_TRUSTED_PROXIES is empty" in message
+    assert "list there the addresses" in message
+
+
+@pytest.mark.parametrize(("use", "instead"), [("send", "off"), ("both", "accept")])
+def test_proxy_protocol_is_sent_in_tcp_mode(use: str, instead: str) -> None:
+    """In http mode the app has its headers; what can be had there is named."""
+    message = complaint(PROXY_PROTOCOL=use, TRUSTED_PROXIES="private")
+    assert f"use {instead}, or set TLSPROXY_MODE to tcp" in message
+    assert settings(PROXY_PROTOCOL="send", MODE="tcp").proxy_protocol == "send"
+    assert settings(PROXY_PROTOCOL="accept", TRUSTED_PROXIES="private").proxy_protocol == "accept"
+
+
+def test_a_bad_mode_is_told_alone() -> None:
+    """What depends on a value that is refused itself is not judged by it."""
+    complaint(MODE="udp", ALPN="h2", PROXY_PROTOCOL="send")
+    complaint(TRUSTED_PROXIES="nobody", PROXY_PROTOCOL="accept")
+
+
 # The rest, where it is more than a kind.
+
+
+def test_max_connections() -> None:
+    """There is a limit, and room for one."""
+    assert ", at least 1" in complaint(MAX_CONNECTIONS="0")
+    assert settings(MAX_CONNECTIONS="1").max_connections == 1
 
 
 def test_trusted_proxies() -> None:
@@ -204,7 +278,7 @@ def test_access_log(text: str, log: str) -> None:
     assert settings(ACCESS_LOG=text).access_log == log
 
 
-ZERO_ALLOWED = {"CERT_WAIT", "APP_WAIT", "DRAIN_DELAY", "DRAIN_TIMEOUT", "HSTS"}
+ZERO_ALLOWED = {"CERT_WAIT", "APP_WAIT", "TUNNEL_TIMEOUT", "DRAIN_DELAY", "DRAIN_TIMEOUT", "HSTS"}
 
 
 @pytest.mark.parametrize(

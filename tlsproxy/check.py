@@ -10,6 +10,7 @@ from tlsproxy.admin.app_check import check_app
 from tlsproxy.app_address import AppAddress
 from tlsproxy.exits import Exit
 from tlsproxy.listening import PortError, listen
+from tlsproxy.open_files import make_room
 from tlsproxy.sidecar import APP_CHECK_WITHIN, store
 from tlsproxy.terminal import Terminal
 
@@ -29,6 +30,7 @@ def check(settings: "Settings") -> Exit:
     terminal = Terminal(sys.stdout, os.environ)
     terminal.tick("settings: valid (`tlsproxy config` shows them)")
     outcomes = [_check_certificate(terminal, settings), _check_ports(terminal, settings)]
+    _check_open_files(terminal, settings)
     _check_app(terminal, settings)
     return next((outcome for outcome in outcomes if outcome is not Exit.STOPPED), Exit.STOPPED)
 
@@ -64,6 +66,14 @@ def _check_ports(terminal: Terminal, settings: "Settings") -> Exit:
         else:
             terminal.tick(f"{variable}={port}: free")
     return outcome
+
+
+def _check_open_files(terminal: Terminal, settings: "Settings") -> None:
+    room = make_room(settings.max_connections)
+    if room.shortage:
+        terminal.note(room.shortage)
+    else:
+        terminal.tick(f"open files: enough are allowed for {room.connections} client connections")
 
 
 def _check_app(terminal: Terminal, settings: "Settings") -> None:

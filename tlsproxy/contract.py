@@ -216,7 +216,8 @@ def _metrics() -> dict[str, tuple[str, str]]:
 
 def _measures() -> Iterator[Measure]:
     """What the rooms show at a scrape, before anything has happened."""
-    from tlsproxy.app_address import AppAddress  # noqa: PLC0415  -- the rooms are loaded for documents only
+    from tlsproxy.admission import Admission  # noqa: PLC0415  -- the rooms are loaded for documents only
+    from tlsproxy.app_address import AppAddress  # noqa: PLC0415
     from tlsproxy.proxy.limits import Limits, Timeouts  # noqa: PLC0415
     from tlsproxy.proxy.pool import Pool  # noqa: PLC0415
     from tlsproxy.proxy.tally import Tally  # noqa: PLC0415
@@ -227,9 +228,14 @@ def _measures() -> Iterator[Measure]:
     tally = Tally()
     yield from tally.measures()
     yield from Pool(AppAddress(), Limits(), Timeouts(), tally).measures()
+    admission = Admission(1)
+    yield from admission.measures()
     store = Store("", lambda: find(Path(), ""), "intermediate")
     yield from store.measures()
-    yield from Acceptor(lambda: store.context, handshake_timeout=1, close_timeout=1, plain_answer=b"").measures()
+    acceptor = Acceptor(
+        lambda: store.context, handshake_timeout=1, close_timeout=1, plain_answer=b"", ended=admission.ended
+    )
+    yield from acceptor.measures()
 
 
 def _reasons() -> dict[str, str]:

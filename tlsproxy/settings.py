@@ -16,6 +16,7 @@ from pydantic import ValidationInfo, field_validator
 from tlsproxy.environment import About, Conflict, Environment
 from tlsproxy.kinds import (
     CHOICE,
+    COUNT,
     DURATION,
     DURATION_PATTERN,
     SIZE,
@@ -106,6 +107,15 @@ def parse_app_check(text: str) -> str:
     return word
 
 
+def parse_protocols(text: str) -> tuple[str, ...]:
+    """ALPN protocol names (RFC 7301 section 3.1); the names that there are, are ASCII."""
+    names = parse_list(text)
+    for name in names:
+        if not name.isascii() or not name.isprintable() or len(name) > 255:
+            raise ValueError(f"{name!r} is no protocol's name: 1 to 255 characters of ASCII")
+    return names
+
+
 CERT_NAME = Kind(
     name="name",
     allowed="one name, without comma, *, / or ..",
@@ -133,6 +143,9 @@ APP_CHECK = Kind(
     parse=parse_app_check,
     spell=spell_plain,
 )
+PROTOCOLS: Kind[tuple[str, ...]] = Kind(
+    name="protocols", allowed="protocol names separated by commas", parse=parse_protocols, spell=",".join
+)
 SWITCHED_CHOICE = Kind(
     name="choice",
     allowed="",
@@ -158,6 +171,20 @@ class Settings(Environment):
 
     listen_host: Annotated[str, HOST, About("address to listen on; empty: all, IPv4 and IPv6", "10.0.0.5")] = ""
     listen_port: Annotated[Port, About("the HTTPS port", "443")] = 8443
+    mode: Annotated[
+        Literal["http", "tcp"],
+        CHOICE,
+        About(
+            "`http`: an HTTP reverse proxy. `tcp`: TLS is taken off and bytes are relayed, for any protocol "
+            "(databases, gRPC as h2c, MQTT)",
+            "tcp",
+        ),
+    ] = "http"
+    alpn: Annotated[
+        tuple[str, ...],
+        PROTOCOLS,
+        About("tcp mode: protocols offered, e.g. `h2,http/1.1`; empty: none", "h2,http/1.1"),
+    ] = ()
     admin_host: Annotated[str, HOST, About("address of the admin port; empty: all", "127.0.0.1")] = ""
     admin_port: Annotated[PortOrZero, About("plain-HTTP health and metrics; 0 turns it off", "9090")] = 8444
     redirect_port: Annotated[
@@ -203,11 +230,19 @@ class Settings(Environment):
         NETWORKS,
         About(
             "addresses and ranges whose X-Forwarded-*, Forwarded and X-Request-ID are believed and extended; "
-            "everyone else's are dropped. `private` stands for the private and loopback ranges "
-            "(an ingress in the same cluster)",
+            "everyone else's are dropped. With PROXY_PROTOCOL the address that it names is judged. `private` "
+            "stands for the private and loopback ranges (an ingress in the same cluster)",
             "private,203.0.113.7",
         ),
     ] = ()
+    proxy_protocol: Annotated[
+        Literal["off", "accept", "send", "both"],
+        SWITCHED_CHOICE,
+        About(
+            "`accept` v1 or v2 before TLS from TRUSTED_PROXIES; `send` v2 to the app (tcp mode); `both`; `off`",
+            "accept",
+        ),
+    ] = "off"
     hsts: Annotated[
         int | None,
         HSTS,
@@ -243,8 +278,21 @@ class Settings(Environment):
         About("between two pieces of a request body, and for a client that does not read", "5m"),
     ] = 60.0
     keepalive_timeout: Annotated[Duration, About("an idle client connection", "2m")] = 75.0
+    tunnel_timeout: Annotated[
+        DurationOrZero, About("a WebSocket or tcp connection with no byte either way; 0: none", "10m")
+    ] = 3600.0
     app_keepalive_timeout: Annotated[Duration, About("an idle connection to the app", "4s")] = 30.0
 
+    max_connections: Annotated[
+        int,
+        COUNT,
+        Ge(1),
+        About(
+            "client connections at once; above it a new one waits in the backlog, and a metric counts it. The limit "
+            "of open files is raised to fit at start, or the start says that it can't",
+            "500",
+        ),
+    ] = 10_000
     app_connections: Annotated[
         Count,
         About(
@@ -308,6 +356,30 @@ class Settings(Environment):
             if port and port == other_port and _meet(host, other_host):
                 raise Conflict(f"{cls.PREFIX}{name} is the same port; give one of the two another")
         return port
+
+    @field_validator("alpn")
+    @classmethod
+    def _is_offered_by_a_tunnel(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """The HTTP proxy speaks one protocol, and what it offers is not a choice."""
+        if names and info.data.get("mode") == "http":
+            raise Conflict(f"http mode speaks http/1.1 only; leave it empty, or set {cls.PREFIX}MODE to tcp")
+        return names
+
+    @field_validator("proxy_protocol")
+    @classmethod
+    def _has_both_ends(cls, use: str, info: ValidationInfo) -> str:
+        """A header needs someone whose word counts, and an app that is told of the client by it."""
+        if use in {"accept", "both"} and info.data.get("trusted_proxies") == ():
+            raise Conflict(
+                f"{cls.PREFIX}TRUSTED_PROXIES is empty, and nobody's header would be accepted; "
+                "list there the addresses of what connects here"
+            )
+        if use in {"send", "both"} and info.data.get("mode") == "http":
+            instead = "off" if use == "send" else "accept"
+            raise Conflict(
+                f"in http mode headers tell the app of the client; use {instead}, or set {cls.PREFIX}MODE to tcp"
+            )
+        return use
 
 
 def _occupied(valid: Mapping[str, object]) -> Iterator[tuple[str, object, object]]:

@@ -24,21 +24,24 @@ from tlsproxy import __version__
 from tlsproxy.admin.app_check import SharedCheck, check_app
 from tlsproxy.admin.health import Condition
 from tlsproxy.admin.server import AdminServer
+from tlsproxy.admission import Admission
 from tlsproxy.app_address import AppAddress
 from tlsproxy.exits import Exit
-from tlsproxy.listening import BACKLOG, PortError, listen
+from tlsproxy.listening import PortError, listen
 from tlsproxy.measures import Measure
+from tlsproxy.open_files import make_room
 from tlsproxy.output import LineWriter
 from tlsproxy.proxy.exchange import Service
 from tlsproxy.proxy.feed import check_parser
 from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.forwarding import Forwarding
-from tlsproxy.proxy.front import Answering
+from tlsproxy.proxy.front import Answering, Frontend
 from tlsproxy.proxy.journal import Journal
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.pool import Pool
 from tlsproxy.proxy.redirect import RedirectService
 from tlsproxy.proxy.refusals import PLAIN_HTTP
+from tlsproxy.proxy.relay import TcpFrontend
 from tlsproxy.proxy.request_log import CombinedLines, JsonLines, RequestLog
 from tlsproxy.proxy.server import Server
 from tlsproxy.proxy.tally import Tally
@@ -46,6 +49,7 @@ from tlsproxy.signals import Signals
 from tlsproxy.tls.connection import Acceptor
 from tlsproxy.tls.development import Standby
 from tlsproxy.tls.files import directories, find
+from tlsproxy.tls.proxy_header import Gate, announce
 from tlsproxy.tls.store import Source, Store
 from tlsproxy.tls.watch import Watch
 
@@ -53,6 +57,9 @@ if TYPE_CHECKING:
     from tlsproxy.settings import Settings
 
 _logger = logging.getLogger("tlsproxy")
+
+MakeConversation = Callable[[Server], asyncio.Protocol]
+"""Makes what stands on a new client connection."""
 
 # One sweep serves every deadline: a timer for each request would cost more than all its bookkeeping.
 SWEEP_PERIOD = 0.5
@@ -97,11 +104,14 @@ class Sidecar:
         self._watch = Watch(
             self._store, partial(directories, settings.cert_dir, settings.cert_name), settings.cert_resync_period
         )
+        self._room = make_room(self._limits.connections)
+        self._admission = Admission(self._room.connections)
         self._acceptor = Acceptor(
             lambda: self._store.context,
             handshake_timeout=settings.handshake_timeout,
             close_timeout=settings.body_timeout,
-            plain_answer=PLAIN_HTTP,
+            plain_answer=PLAIN_HTTP if settings.mode == "http" else b"",
+            ended=self._admission.ended,
         )
         self._app = SharedCheck(partial(check_app, self._address, settings.app_check, APP_CHECK_WITHIN))
         self._admin = AdminServer(
@@ -159,27 +169,43 @@ class Sidecar:
         forwarding = Forwarding(settings.external_port, settings.trusted_proxies, authority.encode())
         if settings.redirect_port is not None:
             redirects = RedirectService(settings.external_port, self._journal)
-            await self._serve(redirects, forwarding, settings.redirect_port, "TLSPROXY_REDIRECT_PORT")
-        service = Service(self._pool, _fixes(settings, self._address), self._timeouts, self._journal)
-        self._server = await self._serve(
-            service, forwarding, settings.listen_port, "TLSPROXY_LISTEN_PORT", self._acceptor.connection
-        )
+            fronts = self._fronts(redirects, forwarding)
+            await self._serve(fronts, settings.redirect_port, "TLSPROXY_REDIRECT_PORT")
+        make = self._relays(forwarding) if settings.mode == "tcp" else self._exchanging(forwarding)
+        self._server = await self._serve(make, settings.listen_port, "TLSPROXY_LISTEN_PORT", self._below(forwarding))
+
+    def _exchanging(self, forwarding: Forwarding) -> MakeConversation:
+        """What makes the fronts of http mode, whose requests the app answers."""
+        fixes = _fixes(self._settings, self._address)
+        return self._fronts(Service(self._pool, fixes, self._timeouts, self._journal), forwarding)
+
+    def _fronts(self, service: Answering, forwarding: Forwarding) -> MakeConversation:
+        return Frontend(service, forwarding, self._limits, self._timeouts, self._journal).front
+
+    def _relays(self, forwarding: Forwarding) -> MakeConversation:
+        """What makes the relays of tcp mode."""
+        announcing = announce if self._settings.proxy_protocol in {"send", "both"} else None
+        return TcpFrontend(self._pool, forwarding, self._timeouts, self._journal, announcing).relay
+
+    def _below(self, forwarding: Forwarding) -> Callable[[Callable[[], asyncio.Protocol]], asyncio.BaseProtocol]:
+        """What makes the protocol that a TCP connection of the HTTPS port gets, from what makes the one above TLS."""
+        if self._settings.proxy_protocol in {"accept", "both"}:
+            return Gate(self._acceptor, forwarding.trusts).connection
+        return self._acceptor.connection
 
     async def _serve(
         self,
-        service: Answering,
-        forwarding: Forwarding,
+        make: MakeConversation,
         port: int,
         variable: str,
         below: Callable[[Callable[[], asyncio.Protocol]], asyncio.BaseProtocol] | None = None,
     ) -> Server:
         """Open a port for clients."""
-        server = Server(service, forwarding, self._limits, self._timeouts, self._journal, below)
+        server = Server(make, below, self._admission.ended if below is None else None)
         runner = web.ServerRunner(server, shutdown_timeout=self._settings.drain_timeout)
         await runner.setup()
         self._runners.append(runner)
-        for sock in listen(self._settings.listen_host, port, variable):
-            await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        await self._admission.open(listen(self._settings.listen_host, port, variable), server)
         return server
 
     def _say_started(self) -> None:
@@ -188,12 +214,15 @@ class Sidecar:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
+        if self._room.shortage:
+            _logger.warning("%s", self._room.shortage)
         settings = self._settings
         ports = {"admin": settings.admin_port, "redirects": settings.redirect_port}
         others = "".join(f", {what} on port {port}" for what, port in ports.items() if port)
         message = self._store.last.message if self._store.last else ""
         _logger.info(
-            "serving HTTPS on %s:%d for the app at %s with certificate %s (%s)%s; tlsproxy %s, %s, %s, %s",
+            "serving %s on %s:%d for the app at %s with certificate %s (%s)%s; tlsproxy %s, %s, %s, %s",
+            "HTTPS" if settings.mode == "http" else "TLS for tcp",
             settings.listen_host or "*",
             settings.listen_port,
             self._address,
@@ -218,12 +247,14 @@ class Sidecar:
         at_once.cancel()
 
     async def _clean_up(self) -> None:
+        self._admission.close()
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
 
     async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._admission.close()
         if self._server is not None:
             self._server.cut()
         await self._pool.close()
@@ -283,7 +314,12 @@ class Sidecar:
             "uptime_seconds": round(self._uptime, 3),
             "settings": self._shown,
             "certificates": [self._store.status()],
-            "connections": {"handshake": self._acceptor.shaking, "idle": idle, "active": active},
+            "connections": {
+                "waiting": self._admission.waiting,
+                "handshake": self._acceptor.shaking,
+                "idle": idle,
+                "active": active,
+            },
             "app": {"address": str(self._address), **self._pool.count()},
             "request_lines_lost": self._lines.lost,
         }
@@ -295,21 +331,22 @@ class Sidecar:
     def _measures(self) -> Iterator[Measure]:
         yield from self._journal.tally.measures()
         yield from self._pool.measures()
+        yield from self._admission.measures()
         yield from self._acceptor.measures()
         yield from self._store.measures()
         idle, active = self._server.count() if self._server is not None else (0, 0)
-        yield connections_measure(self._acceptor.shaking, idle, active)
+        yield connections_measure(self._admission.waiting, self._acceptor.shaking, idle, active)
         yield build_measure()
 
 
-def connections_measure(handshake: int, idle: int, active: int) -> Measure:
+def connections_measure(waiting: int, handshake: int, idle: int, active: int) -> Measure:
     """Client connections by state."""
     return Measure(
         "tlsproxy_connections",
         "gauge",
-        "Client connections by state: in the handshake, idle, or active with a request under way.",
+        "Client connections by state: waiting in the backlog, in the handshake, idle, or active with a request.",
         ("state",),
-        {("handshake",): handshake, ("idle",): idle, ("active",): active},
+        {("waiting",): waiting, ("handshake",): handshake, ("idle",): idle, ("active",): active},
     )
 
 
@@ -329,11 +366,17 @@ def store(settings: "Settings", ca_file: Path | None) -> Store:
     source: Source = partial(find, settings.cert_dir, settings.cert_name)
     if settings.self_signed:
         source = Standby(settings.cert_name, source, ca_file)
-    return Store(settings.cert_name, source, settings.tls_profile, ("http/1.1",))
+    protocols = settings.alpn if settings.mode == "tcp" else ("http/1.1",)
+    return Store(settings.cert_name, source, settings.tls_profile, protocols)
 
 
 def _limits(settings: "Settings") -> Limits:
-    return Limits(head=settings.max_head, body=settings.max_body, app_connections=settings.app_connections)
+    return Limits(
+        head=settings.max_head,
+        body=settings.max_body,
+        connections=settings.max_connections,
+        app_connections=settings.app_connections,
+    )
 
 
 def _timeouts(settings: "Settings") -> Timeouts:
@@ -344,6 +387,7 @@ def _timeouts(settings: "Settings") -> Timeouts:
         connect=settings.connect_timeout,
         app_wait=settings.app_wait,
         response=settings.response_timeout,
+        tunnel=settings.tunnel_timeout,
         app_keepalive=settings.app_keepalive_timeout,
     )
 

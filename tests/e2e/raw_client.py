@@ -194,6 +194,10 @@ class TlsClient(RawClient):
             self.tls.unwrap()
         self._flush()
 
+    def end_tcp(self) -> None:
+        """End the sending half of the TCP connection below: FIN."""
+        super().finish_sending()
+
     def _flush(self, piece: int = PIECE) -> None:
         data = self.outgoing.read()
         for start in range(0, len(data), piece):

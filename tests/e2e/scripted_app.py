@@ -108,7 +108,7 @@ class ScriptedApp:
         self.requests: list[Request] = []
         self.failures: list[Exception] = []
         """What scripts raised, other than errors of their connections."""
-        self._play: Script = self._answer_each
+        self._play: Script = self.answer_each
         self._answer: Answer = OK
         self._threads: list[threading.Thread] = []
         self._listener = _listen(host, port, unix_socket)
@@ -157,7 +157,7 @@ class ScriptedApp:
         self._join(TIMEOUT)
         failures, self.failures = self.failures, []
         self.connections, self.requests, self._threads = [], [], []
-        self._play, self._answer = self._answer_each, OK
+        self._play, self._answer = self.answer_each, OK
         if failures:
             raise failures[0]
 
@@ -201,7 +201,8 @@ class ScriptedApp:
             connection.close()
             connection.over.set()
 
-    def _answer_each(self, connection: AppConnection) -> None:
+    def answer_each(self, connection: AppConnection) -> None:
+        """The script that a connection gets unless it is given another."""
         while request := connection.read_request():
             answer = self._answer
             connection.send(answer if isinstance(answer, bytes) else answer(request))

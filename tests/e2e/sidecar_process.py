@@ -110,6 +110,10 @@ class Sidecar:
         """Wait until the port accepts; AssertionError with standard error when the process ends before."""
         wait_until(self._listens, f"port {self.port} accepts; {self.stderr()}", START_DEADLINE)
 
+    def wait_until_closed(self) -> None:
+        """Wait until the port accepts no more."""
+        wait_until(lambda: not self._listens(), f"port {self.port} is closed", STOP_DEADLINE)
+
     def connect(
         self,
         context: ssl.SSLContext | None = None,

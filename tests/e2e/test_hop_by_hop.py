@@ -109,7 +109,7 @@ def test_the_apps_close_is_not_the_clients(client: TlsClient, app: ScriptedApp) 
     assert len(app.requests) == 3
 
 
-@pytest.mark.parametrize("upgrade", ["h2c", "H2C", "websocket, h2c", "h2c, foo"])
+@pytest.mark.parametrize("upgrade", ["h2c", "H2C", "h2", "HTTP/2.0", "websocket, h2c", "h2c, foo"])
 def test_no_upgrade_to_h2c_reaches_the_app(client: TlsClient, app: ScriptedApp, upgrade: str) -> None:
     """A client cannot tunnel HTTP/2 past us (h2c smuggling); the request is answered as HTTP/1.1."""
     fields = [
@@ -118,5 +118,7 @@ def test_no_upgrade_to_h2c_reaches_the_app(client: TlsClient, app: ScriptedApp, 
         "HTTP2-Settings: AAMAAABkAAQAAP__",
     ]
     assert client.ask(get("/", *fields)).status == 200
-    assert b"h2c" not in app.request.head.lower()
+    assert not {b"h2c", b"h2", b"http/2.0"} & set(app.request.head.lower().split())
     assert b"http2-settings" not in app.request.head.lower()
+    offered = app.request.get(b"Upgrade")
+    assert offered == {"websocket, h2c": b"websocket", "h2c, foo": b"foo"}.get(upgrade)

@@ -12,7 +12,7 @@ from tlsproxy.app_address import AppAddress
 from tlsproxy.proxy.exchange import Service
 from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.forwarding import Forwarding
-from tlsproxy.proxy.front import Answering
+from tlsproxy.proxy.front import Answering, Frontend
 from tlsproxy.proxy.journal import Journal, Record
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.pool import Pool
@@ -141,7 +141,7 @@ async def proxied(
     journal = Journal(Tally(), lines)
     pool = Pool(AppAddress(*listener.sockets[0].getsockname()), limits, timeouts, journal.tally)
     service = answering(journal) if answering else Service(pool, fixes or Fixes(), timeouts, journal)
-    server = Server(service, Forwarding(), limits, timeouts, journal)
+    server = Server(Frontend(service, Forwarding(), limits, timeouts, journal).front)
     front = await loop.create_server(server, "127.0.0.1", 0)
     scene = Scene(server, pool, journal, lines, front.sockets[0].getsockname()[1], app)
     try:

@@ -270,12 +270,14 @@ def test_a_good_request_before_garbage_is_read(reading: Reading) -> None:
     assert [message.target for message in reading.messages] == ["/"]
 
 
-@pytest.mark.parametrize("empty", [b"\r\n", b"\r\n\r\n", b"\r\n\r\n\r\n", b"\r\n" * 10])
-def test_empty_lines_begin_no_request(reading: Reading, empty: bytes) -> None:
+@pytest.mark.parametrize("empty", [b"\r\n", b"\r\n\r\n", b"\n", b"\n\r\n\n", b"\r\n" * 10])
+@pytest.mark.parametrize("dribbled", [False, True])
+def test_empty_lines_begin_no_request(reading: Reading, empty: bytes, dribbled: bool) -> None:
     """Empty lines before a request line are passed over and count as nothing (RFC 9112 section 2.2)."""
-    reading.give(empty)
+    reading.give(*(bytewise(empty) if dribbled else [empty]))
     assert not reading.feed.in_head
-    reading.give(GET + empty + GET)
+    both = GET + empty + GET
+    reading.give(*(bytewise(both) if dribbled else [both]))
     assert len(reading.messages) == 2
 
 
@@ -354,6 +356,19 @@ def test_bodies_are_not_inflated(reading: Reading, coding: bytes) -> None:
 
 BAD = [
     b"garbage\r\n\r\n",
+    b"\r" + GET,
+    b"\r\r" + GET,
+    b"\r\n\r" + GET,
+    b"\r\n " + GET,
+    b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /  HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET / HTTP/1.1 \r\nHost: h\r\n\r\n",
+    b"GET / RTSP/1.0\r\nHost: h\r\n\r\n",
+    b"SOURCE / ICE/1.0\r\nHost: h\r\n\r\n",
+    b"GET / HTTP/0.9\r\nHost: h\r\n\r\n",
+    b"GET / HTTP/1.2\r\nHost: h\r\n\r\n",
+    b"GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+    b"GET /\r\n",
     b"GET / HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost : h\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n",
@@ -372,6 +387,7 @@ BAD = [
     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 00000000000000000005\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9223372036854775808\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %b5\r\n\r\n" % (b"0" * 5000),
     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
@@ -398,6 +414,8 @@ BAD_CHUNKS = [
     b"5\r\nhello5\r\nhello\r\n",
     b"5\r\nhello\r\n\r\n",
     b"10000000000000000\r\n",
+    b"1000000000000000\r\n",
+    b"ffffffffffffffff\r\n",
 ]
 
 
@@ -517,6 +535,33 @@ def test_a_trailer_section_has_a_limit(loop: asyncio.AbstractEventLoop) -> None:
     reading.give(CHUNKED_HEAD + b"0\r\n")
     with pytest.raises(Refusal):
         reading.give(*(b"X-%d: %b\r\n" % (n, b"x" * 500) for n in range(20)))
+
+
+FRAMINGS = [
+    # what stands between one chunk's data and the next's, or the end, around a filling; what comes then
+    (b"1;", b"\r\n", b"x\r\n"),
+    (b"0;", b"\r\n\r\n", b""),
+    (b"0\r\nX: ", b"\r\n\r\n", b""),
+    (b"0\r\nX: ", b"\r\nY: 1\r\n\r\n", b""),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "then"), FRAMINGS)
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+@pytest.mark.parametrize(("total", "fits"), [(1024, True), (1025, False)])
+def test_framing_has_a_limit(
+    loop: asyncio.AbstractEventLoop, before: bytes, after: bytes, then: bytes, size: int, total: int, fits: bool
+) -> None:
+    """Extensions and trailers may take as much as a head between one chunk's data and the next's, however cut."""
+    reading = limited(loop)
+    body = before + b"x" * (total - len(before + after)) + after + then
+    reading.give(CHUNKED_HEAD, b"1\r\nx\r\n")
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    if fits:
+        reading.give(*pieces)
+    else:
+        with pytest.raises(FieldsTooLarge):
+            reading.give(*pieces)
 
 
 @pytest.mark.parametrize("limit", [0, 5])

@@ -32,7 +32,7 @@ PEERS = [
     ("192.0.2.1", b"shop:", "443", 'for=192.0.2.1;host="shop:";proto=https'),
     ("2001:db8::1", b"[::1]", "443", 'for="[2001:db8::1]";host="[::1]";proto=https'),
     ("2001:db8::1", b"[::1]:8443", "8443", 'for="[2001:db8::1]";host="[::1]:8443";proto=https'),
-    ("192.0.2.1", b"a,b;c=d", "443", 'for=192.0.2.1;host="a,b;c=d";proto=https'),
+    ("192.0.2.1", b"a;b=c", "443", 'for=192.0.2.1;host="a;b=c";proto=https'),
     ("192.0.2.1", b"", "443", "for=192.0.2.1;proto=https"),
     ("", b"shop", "443", "for=unknown;host=shop;proto=https"),
 ]

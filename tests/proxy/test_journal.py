@@ -72,8 +72,8 @@ def test_a_storm_is_a_line_and_a_count(caplog: pytest.LogCaptureFixture) -> None
         journal.ended(record(), AppReset("gone"))
     journal.ended(record(), AppTruncated("cut"))
     assert caplog.messages == ["app_reset: gone", "app_truncated: cut"]
-    since, untold = journal._told["app_reset"]
-    journal._told["app_reset"] = since - 60, untold
+    since, untold = journal._repeats._told["app_reset"]
+    journal._repeats._told["app_reset"] = since - 60, untold
     journal.ended(record(), AppReset("gone again"))
     assert caplog.messages[2:] == ["app_reset: gone again (49 more since the last such line)"]
     journal.ended(record(), AppReset("gone again"))

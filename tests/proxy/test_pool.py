@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
 import pytest
+import uvloop
 
-from tests.proxy.loopback import until
+from tests.proxy.loopback import proxied, until
 from tlsproxy.app_address import AppAddress
 from tlsproxy.proxy.heads import Field, Response
 from tlsproxy.proxy.limits import Limits, Timeouts
@@ -648,3 +649,25 @@ def test_it_tells_of_itself() -> None:
             assert measure.samples == {("idle",): 0, ("lent",): 0, ("opening",): 1, ("waiting",): 1}
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("polite", [True, False])
+def test_an_app_that_closes_at_once(loop_factory: Callable[[], asyncio.AbstractEventLoop], polite: bool) -> None:
+    """However early an app ends a connection, who waits for it is told."""
+
+    async def scene() -> None:
+        async with proxied() as at:
+            client = await at.client()
+            for _ in range(30):
+                client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                app = await at.accept()
+                app.close() if polite else app.reset()
+                head = await client.head()
+                assert head.startswith(b"HTTP/1.1 502 ")
+                await client.exactly(int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]))
+            assert at.lines.told == [(502, "app_reset")] * 30
+            assert at.pool.count() == {"idle": 0, "lent": 0, "opening": 0, "waiting": 0}
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(scene())

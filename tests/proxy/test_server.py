@@ -12,6 +12,7 @@ from tlsproxy.proxy.front import Front
 from tlsproxy.proxy.heads import Request
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.refusals import Refusal
+from tlsproxy.proxy.server import Server
 
 
 def test_aiohttp_runs_it() -> None:
@@ -38,8 +39,8 @@ def test_aiohttp_runs_it() -> None:
     run(scene())
 
 
-def test_what_aiohttp_does_to_connections() -> None:
-    """web.Server keeps connections in _connections, and calls close() and shutdown(timeout) of each."""
+def test_what_aiohttp_keeps() -> None:
+    """web.Server keeps its connections in _connections, and tells of them."""
 
     async def scene() -> None:
         async with proxied() as scene:
@@ -48,22 +49,6 @@ def test_what_aiohttp_does_to_connections() -> None:
             assert len(scene.server.connections) == len(scene.server._connections) == 1, (
                 "web.Server.connections has changed"
             )
-            calls = []
-
-            class Connection:
-                def close(self) -> None:
-                    calls.append("close")
-
-                async def shutdown(self, within: float | None = None) -> None:
-                    calls.append(f"shutdown {within}")
-
-            for kept in list(scene.server._connections):
-                kept.cut()
-            await until(lambda: not scene.server.connections)
-            scene.server._connections[Connection()] = None  # type: ignore[index, assignment]  # a stand-in
-            web.Server.pre_shutdown(scene.server)
-            await web.Server.shutdown(scene.server, 3)
-            assert calls == ["close", "shutdown 3"], "what web.Server calls of its connections has changed"
 
     run(scene())
 
@@ -238,5 +223,23 @@ def test_count() -> None:
             await asked(scene, get())
             await until(lambda: scene.server.count() == (1, 2))
             assert "idle" in "".join(map(repr, scene.server.connections))
+
+    run(scene())
+
+
+def test_each_end_is_told_of_once() -> None:
+    """Whoever counts connections hears of each that was opened, and of no other."""
+    told: list[None] = []
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            server = Server(scene.server._make, ended=lambda: told.append(None))
+            front = server()
+            server.ended(front)  # type: ignore[arg-type]  # a Front, as the factory makes it
+            assert told == []
+            server.opened(front, asyncio.Transport())  # type: ignore[arg-type]  # likewise
+            server.ended(front)  # type: ignore[arg-type]  # likewise
+            server.ended(front)  # type: ignore[arg-type]  # likewise
+            assert len(told) == 1
 
     run(scene())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.proxy.loopback import until
+from tests.proxy.loopback import turns, until
 from tlsproxy.proxy.heads import Field, Response
 from tlsproxy.proxy.refusals import AppFault, AppInvalid, AppReset, AppTruncated
 from tlsproxy.proxy.upstream import Upstream
@@ -210,6 +210,57 @@ def test_bytes_on_an_idle_connection_end_it() -> None:
             pair.app.sendall(OK + b"Content-Length: 0\r\n\r\n")
             await until(lambda: "ended" in pair.owner.news)
             assert pair.upstream._transport.is_closing()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("size", [3, 1 << 20])
+def test_who_speaks_first_is_heard_by_who_it_was_opened_for(size: int) -> None:
+    """What the app says before it is asked waits for the first borrower, and is bounded until then."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            head = OK + b"Content-Length: %d\r\n\r\n" % size
+            sender = asyncio.ensure_future(asyncio.to_thread(pair.app.sendall, head + b"x" * size))
+            await until(lambda: pair.upstream._early)
+            assert len(pair.upstream._early) <= 1 << 16
+            borrower = pair.lend()
+            await sender
+            await until(lambda: borrower.ended)
+            assert borrower.body == b"x" * size
+            assert borrower.fault is None
+
+    asyncio.run(scene())
+
+
+def test_who_speaks_first_may_be_held() -> None:
+    """A borrower whose client is slow holds what comes behind the first words."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            pair.app.sendall(OK + b"Content-Length: 6\r\n\r\nabc")
+            await until(lambda: pair.upstream._early)
+            borrower = pair.lend()
+            pair.upstream.hold()
+            pair.app.sendall(b"def")
+            await until(lambda: borrower.body == b"abc")
+            await turns()
+            assert borrower.body == b"abc"
+            pair.upstream.let()
+            await until(lambda: borrower.body == b"abcdef")
+
+    asyncio.run(scene())
+
+
+def test_who_speaks_to_nobody_is_not_kept() -> None:
+    """First words that come before the connection has become an idle one are nobody's answer."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            pair.app.sendall(OK + b"Content-Length: 0\r\n\r\n")
+            await until(lambda: pair.upstream._early)
+            pair.upstream.idle(0)
+            assert pair.upstream.is_closing
 
     asyncio.run(scene())
 

@@ -56,7 +56,7 @@ class Upper(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.told.append("eof")
-        return self.scene.keep_open
+        return self.told.count("eof") <= self.scene.keep_open
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.told.append("lost")
@@ -95,6 +95,11 @@ class Client:
         """The record of close_notify."""
         with contextlib.suppress(ssl.SSLError):  # the answer is not waited for, nor what comes before it read
             self.tls.unwrap()
+        return self._outgoing.read()
+
+    def hello(self) -> bytes:
+        """The handshake's first flight; what is done with it is the test's affair, and `shake` goes on from there."""
+        assert not self._is_shaken()
         return self._outgoing.read()
 
     async def shake(self) -> bytes:
@@ -167,15 +172,26 @@ class Scene:
             handshake_timeout=HANDSHAKE_TIMEOUT,
             close_timeout=CLOSE_TIMEOUT,
             plain_answer=PLAIN,
+            ended=self._count_down,
         )
+        self.open = 0
+        """TCP connections that have begun and, by what the acceptor was told, not ended."""
         self.on_data: Callable[[Connection], None] = lambda _: None
-        self.keep_open = True
+        self.keep_open: int = 1
+        """How many ends those above stay open through."""
         self.clients: list[Client] = []
         self.connections: list[Connection] = []
         self.uppers: list[Upper] = []
         self.errors: list[dict[str, object]] = []
 
-    def _make_connection(self) -> Connection:
+    def _count_up(self) -> asyncio.Protocol:
+        self.open += 1
+        return self._make_connection()
+
+    def _count_down(self) -> None:
+        self.open -= 1
+
+    def _make_connection(self) -> asyncio.Protocol:
         self.connections.append(self.acceptor.connection(self._make_upper))
         return self.connections[-1]
 
@@ -186,8 +202,8 @@ class Scene:
     async def play(self, test: Coroutine[None, None, None]) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, error: self.errors.append(error))
-        server = await loop.create_server(self._make_connection, "127.0.0.1", 0)
-        self._port: int = server.sockets[0].getsockname()[1]
+        server = await loop.create_server(self._count_up, "127.0.0.1", 0)
+        self.port: int = server.sockets[0].getsockname()[1]
         try:
             await test
         finally:
@@ -198,12 +214,13 @@ class Scene:
                 connection.abort()
             await until(lambda: not self.acceptor.timed and all("lost" in upper.told for upper in self.uppers))
         assert [upper.told.count("lost") for upper in self.uppers] == [1] * len(self.uppers)
+        await until(lambda: self.open == 0)
         assert self.errors == []
 
     async def arrive(self, tls: ssl.SSLContext | None = None) -> tuple[Client, Connection]:
         """A client that has said nothing yet, and the other end."""
         known = len(self.connections)
-        self.clients.append(Client(await asyncio.open_connection("127.0.0.1", self._port), tls or trustful()))
+        self.clients.append(Client(await asyncio.open_connection("127.0.0.1", self.port), tls or trustful()))
         await until(lambda: len(self.connections) > known)
         return self.clients[-1], self.connections[-1]
 

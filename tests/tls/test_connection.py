@@ -17,6 +17,7 @@ from tests.tls.loopback import (
     PLAIN,
     Client,
     Scene,
+    Upper,
     serving,
     staged,
     trustful,
@@ -196,7 +197,7 @@ async def test_write_eof_ends_one_direction(scene: Scene, version: ssl.TLSVersio
     """After write_eof the client has close_notify and FIN, later writes are dropped, and reading goes on."""
     client, upper = await scene.connect(trustful(version))
     assert upper.transport.can_write_eof()
-    scene.on_data, scene.keep_open = Connection.write_eof, False
+    scene.on_data, scene.keep_open = Connection.write_eof, 0
     client.write(client.seal(b"question"))
     await until(lambda: bool(upper.pieces))
     upper.transport.write(b"dropped")
@@ -268,10 +269,10 @@ async def test_nothing_happens_after_the_end(scene: Scene) -> None:
 # ---------------------------------------------------------------------------- the end, from the client's side
 
 
-@pytest.mark.parametrize("keep_open", [True, False])
+@pytest.mark.parametrize("keep_open", [1, 0])
 @both_versions
 @staged
-async def test_close_notify_ends_one_direction(scene: Scene, version: ssl.TLSVersion, keep_open: bool) -> None:
+async def test_close_notify_ends_one_direction(scene: Scene, version: ssl.TLSVersion, keep_open: int) -> None:
     """close_notify is eof_received, told once; the connection closes unless the upper says True."""
     scene.keep_open = keep_open
     client, upper = await scene.connect(trustful(version))
@@ -324,9 +325,41 @@ async def test_fin_is_the_end(scene: Scene, version: ssl.TLSVersion, polite: boo
     upper.transport.write(TOO_MUCH)
     client.write(client.goodbye() if polite else b"")
     client.writer.write_eof()
-    assert await upper.lost() == ["made", "pause", *(["eof"] if polite else []), "lost"]
+    assert await upper.lost() == ["made", "pause", *(["eof", "eof"] if polite else []), "lost"]
     assert upper.lost_with is None
     assert upper.transport.is_closing()
+
+
+@both_versions
+@staged
+async def test_fin_behind_close_notify_may_be_outlived(scene: Scene, version: ssl.TLSVersion) -> None:
+    """What stands above is asked again at TCP's end, and may go on speaking to a client that only listens."""
+    scene.keep_open = 2
+    client, upper = await scene.connect(trustful(version))
+    client.write(client.goodbye())
+    client.writer.write_eof()
+    await until(lambda: upper.told == ["made", "eof", "eof"])
+    upper.transport.write(b"the last word")
+    upper.transport.close()
+    assert await client.rest() == b"the last word"
+    assert client.ended == "close_notify"
+
+
+@staged
+async def test_another_protocol_takes_over(scene: Scene) -> None:
+    """set_protocol puts another one above, which gets what comes from then on."""
+    client, upper = await scene.connect()
+    heir = Upper(scene)
+    heir.transport = upper.transport
+    assert upper.transport.get_protocol() is upper
+    upper.transport.set_protocol(heir)
+    assert upper.transport.get_protocol() is heir
+    client.write(client.seal(b"hello"))
+    await until(lambda: heir.pieces == [b"hello"])
+    upper.transport.set_protocol(upper)
+    client.reset()
+    assert await upper.lost() == ["made", "lost"]
+    assert heir.told == []
 
 
 @staged
@@ -557,7 +590,7 @@ async def test_handshakes_are_counted(scene: Scene, version: ssl.TLSVersion) -> 
     client, _ = await scene.arrive()
     client.write(b"GET /")
     await client.raw()
-    handshakes, failures = scene.acceptor.measures()
+    handshakes, failures, _ = scene.acceptor.measures()
     assert (handshakes.name, handshakes.labels) == ("tlsproxy_handshakes_total", ("version", "resumed"))
     name = version.name.replace("_", ".")
     assert handshakes.samples == {(name, "no"): 1, (name, "yes"): 1}

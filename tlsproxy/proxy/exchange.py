@@ -15,11 +15,12 @@ from time import monotonic
 from typing import Protocol
 
 from tlsproxy.proxy.fixes import Fixes
-from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, Field, Framing, Request, Response, for_app
+from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, UPGRADE, Field, Framing, Request, Response, for_app
 from tlsproxy.proxy.journal import Client, Journal, Record
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.pool import Pool
-from tlsproxy.proxy.refusals import AppFault, AppTimeout, BodyTimeout, ClientGone, Refusal, answer, phrase
+from tlsproxy.proxy.refusals import AppFault, AppInvalid, AppTimeout, BodyTimeout, ClientGone, Refusal, answer, phrase
+from tlsproxy.proxy.tunnel import Tunnel
 from tlsproxy.proxy.upstream import Upstream
 
 # RFC 9110 section 9.2.2: asking twice does what asking once does.
@@ -58,6 +59,9 @@ class Stream(Protocol):
 
     def send(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field] = ()) -> None:
         """Send more of the body."""
+
+    def switch(self, reason: bytes, fields: Sequence[Field], tunnel: Tunnel) -> None:
+        """Send a 101, and leave the connection and what the client has said already to the tunnel."""
 
     def hold(self) -> None:
         """Take no more of the request's body from the client."""
@@ -99,6 +103,7 @@ class Exchange(Record):
         "_head",
         "_held",
         "_host",
+        "_offered",
         "_out",
         "_repeatable",
         "_service",
@@ -111,7 +116,8 @@ class Exchange(Record):
     def __init__(self, service: Service, stream: Stream, request: Request, *, has_body: bool) -> None:
         super().__init__(stream.client, request)
         rewritten = for_app(request, stream.client.peer, service.journal.next_id())
-        self._head, _, self._host, self.request_id, self.address, self.agent, self.referer, expects = rewritten
+        self._head, _, self._host, self.request_id, self.address, self.agent, self.referer, expects, offered = rewritten
+        self._offered = offered
         self._service = service
         self._stream: Stream | None = stream
         self._upstream: Upstream | None = None
@@ -184,7 +190,7 @@ class Exchange(Record):
             self.deadline = self.app_started + self._service.timeouts.response
         elif self._awaits_continue:
             self.deadline = self.app_started + _CONTINUE_AFTER
-        upstream.begin(self, for_head=self._for_head)
+        upstream.begin(self, for_head=self._for_head, offered=self._offered)
         if stream.slow:
             upstream.hold()
         if self._held:
@@ -213,9 +219,11 @@ class Exchange(Record):
     # ------------------------------------------------------------------ the response comes
 
     def interim(self, response: Response) -> None:
-        """Pass on a 1xx response to a client that can have one, and 100 to one that waits for it."""
+        """Pass on a 1xx response to a client that can have one, 100 to one that waits for it; 101 makes a tunnel."""
         if response.status == 100:
             self._say_continue(response.reason)
+        elif response.status == 101:
+            self._switch(response)
         elif self._stream is not None and self.version != (1, 0):
             self._stream.interim(response.status, response.reason, response.fields)
 
@@ -224,6 +232,25 @@ class Exchange(Record):
             self._awaits_continue = False
             self.deadline = _NEVER
             self._stream.interim(100, reason, ())
+
+    def _switch(self, response: Response) -> None:
+        """Leave both connections to a tunnel: the app has changed to a protocol that the client had offered."""
+        stream, upstream = self._stream, self._upstream
+        assert stream is not None
+        assert upstream is not None
+        if not self._body_ended:
+            self.fail(AppInvalid("a change of protocol before the request was whole"))
+            return
+        self._stream = self._upstream = None
+        self.status = 101
+        service = self._service
+        service.journal.switched(self)
+        tunnel = Tunnel(self, service.journal, service.timeouts)
+        rest = upstream.switch(tunnel.app)
+        chosen = [(b"Connection", b"Upgrade"), (b"Upgrade", response.noted[UPGRADE])]
+        stream.switch(response.reason, [*chosen, *response.fields, (b"X-Request-ID", self.request_id)], tunnel)
+        if rest:
+            tunnel.app.data_received(rest)
 
     def respond(self, response: Response, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
         """Pass on the response's head and what has come of its body, in one call."""

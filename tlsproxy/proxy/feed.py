@@ -18,16 +18,20 @@ import re
 
 from aiohttp import http_parser
 from aiohttp.http import HttpRequestParser, RawRequestMessage
-from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from tlsproxy.proxy.limits import Limits
+from tlsproxy.proxy.limits import LENGTH_DIGITS, Limits
 from tlsproxy.proxy.refusals import BadRequest, BodyTooLarge, FieldsTooLarge, Refusal, TargetTooLong
 
 _END = b"\r\n\r\n"
-_EMPTY_LINES = re.compile(rb"\n?(?:\r\n)*(?:\r$)?")
+_EMPTY_LINES = re.compile(rb"(?:\r?\n)*")
+# What follows method, space and target. The parser accepts besides: HTTP/0.9 and 2.0, other protocols' names (RTSP/1.0,
+# ICE/1.0), several spaces, a CR before the method.
+_VERSION = b" HTTP/1."
 # nginx and Envoy allow about a thousand; the head's size bounds them anyway.
 _MAX_FIELDS = 1000
+_NO_LINE = "a request line other than METHOD TARGET HTTP/1.1, or 1.0, with one space between"
 # Where a payload would pause its protocol: above anything that one read brings.
 _PAYLOAD_LIMIT = 1024 * 1024
 
@@ -64,9 +68,9 @@ class Feed:
     """
 
     __slots__ = (
-        "_bare",
         "_chunks",
         "_limits",
+        "_line",
         "_lined",
         "_loop",
         "_parser",
@@ -87,12 +91,12 @@ class Feed:
         """Bytes left of a body with a length."""
         self._taken = 0
         """Bytes of this head, or of this chunked body, so far."""
-        self._bare = 0
-        """Bytes of a chunked body since the last that were not framing."""
+        self._line = b""
+        """The request line of a head that is not whole, as far as it has come."""
         self._lined = False
-        """Whether the request line is whole."""
+        """Whether it is whole."""
         self._seam = b""
-        """The last three bytes of the read before, where an end may have begun."""
+        """The last three bytes of the read before, where an end may have begun; between requests an empty line's CR."""
         self.in_head = False
         """Whether a head has begun and not ended."""
         self.body_expected = False
@@ -125,8 +129,7 @@ class Feed:
             Refusal: it is none, or too large; the connection can't be read on.
         """
         if not self.in_head and data[0] in b"\r\n":
-            # RFC 9112 section 2.2: empty lines before a request are none of it.
-            data = data[_empty_lines(data) :]
+            data = self._past_empty_lines(data)
             if not data:
                 return None, b""
         piece, rest = self._cut(data)
@@ -136,35 +139,50 @@ class Feed:
             raise self._too_large(piece)
         try:
             messages, _, _ = self._parser.feed_data(piece)
-        except LineTooLong as error:
-            raise self._too_large(piece) from error
-        except BadHttpMessage as error:
-            if "Too many headers" in error.message:
-                raise FieldsTooLarge(f"more than {_MAX_FIELDS} fields") from error
-            raise BadRequest(_told(error)) from error
         except HttpProcessingError as error:
-            raise BadRequest(_told(error)) from error
+            raise self._refusal(error, piece) from error
         if not messages:
-            self._lined = self._lined or b"\n" in piece
+            if not self._lined:
+                self._begin_line(piece)
             return None, rest
         message, payload = messages[0]
+        if self._line:
+            piece = self._line + piece
+            self._line = b""
+            self._lined = False
+        if not piece.startswith(_VERSION, len(message.method) + len(message.path) + 1):
+            raise BadRequest(_NO_LINE)
         self._taken = 0
-        self._lined = False
         self.in_head = False
         if payload is not EMPTY_PAYLOAD or message.upgrade:
             self._expect_body(message, payload)
         return message, rest
 
+    def _past_empty_lines(self, data: bytes) -> bytes:
+        """What comes behind empty lines, which are none of a request (RFC 9112 section 2.2)."""
+        data = _EMPTY_LINES.sub(b"", self._seam + data, count=1)
+        self._seam = b""
+        if data == b"\r":
+            self._seam, data = data, b""
+        return data
+
+    def _begin_line(self, piece: bytes) -> None:
+        """Keep a request line until its head is whole, but refuse another version's at once: more may never come."""
+        self._line += piece
+        self._lined = b"\n" in piece
+        if self._lined and _VERSION not in self._line:
+            raise BadRequest(_NO_LINE)
+
     def _expect_body(self, message: RawRequestMessage, payload: StreamReader) -> None:
         if message.chunked:
             self.body_expected = True
             self._payload = payload
-            self._chunks = _Chunks()
+            self._chunks = _Chunks(self._limits.head)
         elif payload is not EMPTY_PAYLOAD and message.method != "CONNECT":
             self.body_expected = True
             length = message.headers["Content-Length"]
-            if len(length) > 19:
-                raise BadRequest("a Content-Length of more than 19 digits")
+            if len(length) > LENGTH_DIGITS:
+                raise BadRequest(f"a Content-Length of more than {LENGTH_DIGITS} digits")
             self._remaining = int(length)
         elif message.upgrade:
             self._parser = self._fresh()
@@ -173,6 +191,8 @@ class Feed:
         """The data up to the first end of a message, which may have begun in the read before, and the rest."""
         seam = self._seam
         if seam:
+            if not self.in_head:
+                raise BadRequest("a CR alone before a request")
             at = (seam + data[:3]).find(_END)
             end = at + 4 - len(seam) if at >= 0 else 0
         else:
@@ -185,6 +205,14 @@ class Feed:
             return (data, b"") if end == len(data) else (data[:end], data[end:])
         self._seam = (seam + data)[-3:] if len(data) < 3 else data[-3:]
         return data, b""
+
+    def _refusal(self, error: HttpProcessingError, piece: bytes) -> Refusal:
+        """The parser's error as ours."""
+        if isinstance(error, LineTooLong):
+            return self._too_large(piece)
+        if "Too many headers" in error.message:
+            return FieldsTooLarge(f"more than {_MAX_FIELDS} fields")
+        return BadRequest(_told(error))
 
     def _too_large(self, piece: bytes) -> Refusal:
         detail = f"more than {self._limits.head} bytes"
@@ -222,9 +250,6 @@ class Feed:
         except HttpProcessingError as error:
             raise BadRequest(_told(error)) from error
         body = payload.read_nowait(-1)
-        self._bare = 0 if body else self._bare + len(piece)
-        if self._bare > self._limits.head:
-            raise FieldsTooLarge(f"more than {self._limits.head} bytes of chunk framing or trailers")
         self._taken += len(body)
         if self._limits.body and self._taken > self._limits.body:
             raise BodyTooLarge(f"more than {self._limits.body} bytes in chunks")
@@ -239,7 +264,6 @@ class Feed:
         self._payload = None
         self._remaining = 0
         self._taken = 0
-        self._bare = 0
         self._seam = b""
         self._parser = self._fresh()
 
@@ -248,11 +272,17 @@ class _Chunks:
     """Where a chunked body ends (RFC 9112 section 7.1). What is in it, and whether it is valid, the parser judges.
 
     The end could be searched for without counting, but data full of ends of lines would then cost a call for each.
+
+    Args:
+        limit: bytes of a size's line, or of the last one with the trailers.
     """
 
-    __slots__ = ("_left", "_line", "_trailers")
+    __slots__ = ("_bare", "_left", "_limit", "_line", "_trailers")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bare = 0
+        """Bytes since the last chunk's."""
         self._left = 0
         """Bytes of the chunk that are still to come, with the end of line behind it."""
         self._line = b""
@@ -263,18 +293,21 @@ class _Chunks:
         """How many of these bytes are the body's; fewer than there are only where it ends.
 
         Raises:
-            BadRequest: a line that should be a chunk's size is none.
+            Refusal: a line that should be a chunk's size is none, or there is too much of such lines or trailers.
         """
         at, size = 0, len(data)
         while at < size:
             if self._left:
                 step = min(self._left, size - at)
                 self._left -= step
+                self._bare = 0
                 at += step
                 continue
             stop = data.find(b"\n", at) + 1
+            self._bare += (stop or size) - at
+            if self._bare > self._limit:
+                raise FieldsTooLarge(f"more than {self._limit} bytes of chunk framing or trailers")
             if not stop:
-                # A line that never ends is bounded by the feed, which sees no body come.
                 self._line += data[at : at + _LINE]
                 return size
             line, self._line, at = self._line + data[at:stop], b"", stop
@@ -282,10 +315,7 @@ class _Chunks:
                 if line == b"\r\n":
                     return at
                 continue
-            digits = _HEX.match(line)
-            if digits is None:
-                raise BadRequest("a chunk without a size of at most 16 digits")
-            self._left = int(digits[0], 16)
+            self._left = _chunk_size(line)
             self._trailers = not self._left
             self._left += 2 if self._left else 0
         return size
@@ -296,10 +326,15 @@ _HEX = re.compile(rb"[0-9A-Fa-f]{1,16}(?![0-9A-Fa-f])")
 _LINE = 64
 
 
-def _empty_lines(data: bytes) -> int:
-    """How many bytes of empty lines the data begins with; an end of line cut in two counts as well."""
-    match = _EMPTY_LINES.match(data)
-    return match.end() if match else 0
+def _chunk_size(line: bytes) -> int:
+    digits = _HEX.match(line)
+    if digits is None:
+        raise BadRequest("a chunk without a size of at most 16 digits")
+    size = int(digits[0], 16)
+    if size >> 60:
+        # Another reader's signed 64 bits would not hold it, nor what it adds.
+        raise BadRequest("a chunk of more than 2**60 bytes")
+    return size
 
 
 def _told(error: HttpProcessingError) -> str:

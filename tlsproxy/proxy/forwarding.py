@@ -115,8 +115,8 @@ class Peer:
         return client
 
     def _lines(self, host: bytes, said: Said, client: str) -> bytes:
-        if host and not _AUTHORITY.fullmatch(host):
-            raise BadRequest(f"Host {host!r}")
+        if host:
+            check_host(host)
         address = self.address.encode() or b"unknown"
         element = b"for=%b" % _node(self.address)
         if host:
@@ -134,8 +134,19 @@ class Peer:
         return b"\r\n".join(lines) + b"\r\n"
 
 
-# RFC 3986 section 3.2 without userinfo: reg-name or IP-literal, and a port.
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+def check_host(host: bytes) -> None:
+    """Make sure that every parser reads the same host and port.
+
+    Raises:
+        BadRequest: it is no authority.
+    """
+    if not _AUTHORITY.fullmatch(host):
+        raise BadRequest(f"Host {host!r}")
+
+
+# RFC 3986 section 3.2: reg-name or IP-literal, and a port; no userinfo, no `%`, which some decode before they look,
+# and no `,`, which would make a list of X-Forwarded-Host.
+_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=-]+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*\])(?::[0-9]*)?")
 _PORT = re.compile(rb":([0-9]+)$")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

@@ -7,15 +7,17 @@ It costs no task and no future for a request. What stands below it is any asynci
 import asyncio
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol, cast
 
 from tlsproxy.proxy.feed import Feed
 from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy.heads import BY_CHUNKS, BY_CLOSE, Field, Framing, Request
-from tlsproxy.proxy.journal import Client, Journal, Record
+from tlsproxy.proxy.journal import Journal, Record, client_of
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.refusals import BodyTimeout, BodyTooLarge, Draining, HeadTimeout, Refusal, answer, phrase
+from tlsproxy.proxy.tunnel import Tunnel
 
 _NEVER = math.inf
 # What is kept of pipelined requests until their turn comes; then the client is held.
@@ -62,25 +64,36 @@ class Answering(Protocol):
         """Begin one; raises Refusal for a request that is not served."""
 
 
-class Owner(Protocol):
-    """The server that a front belongs to, and what its fronts share."""
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """What the fronts of one port share."""
 
-    loop: asyncio.AbstractEventLoop
     service: Answering
     forwarding: Forwarding
+    """What the app is told of peers."""
     limits: Limits
+    """`head` and `body` count."""
     timeouts: Timeouts
+    """`head`, `body` and `keepalive` count."""
     journal: Journal
+    """Where requests that never became an exchange are told of."""
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    def front(self, server: "Owner") -> "Front":
+        """A front for a new connection."""
+        return Front(self, server)
+
+
+class Owner(Protocol):
+    """Who keeps the connections: the server."""
+
     draining: bool
     """Whether each response is to be the last of its connection."""
 
-    def opened(self, front: "Front", transport: asyncio.Transport) -> None:
+    def opened(self, conversation: "Front | Tunnel", transport: asyncio.Transport) -> None:
         """Take a connection in."""
 
-    def has(self, front: "Front") -> bool:
-        """Whether the connection has not ended."""
-
-    def ended(self, front: "Front") -> None:
+    def ended(self, conversation: "Front | Tunnel") -> None:
         """Let a connection go."""
 
 
@@ -91,9 +104,9 @@ class Front(asyncio.Protocol):
         "_chunking",
         "_close",
         "_deadline",
-        "_ended",
         "_exchange",
         "_feed",
+        "_frontend",
         "_half_closed",
         "_held",
         "_http10",
@@ -106,9 +119,10 @@ class Front(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, server: Owner) -> None:
+    def __init__(self, frontend: Frontend, server: Owner) -> None:
+        self._frontend = frontend
         self._server = server
-        self._feed = Feed(server.limits, server.loop)
+        self._feed = Feed(frontend.limits, frontend.loop)
         self._exchange: Exchange | None = None
         self._tail = b""
         """Bytes read ahead of their turn."""
@@ -123,7 +137,6 @@ class Front(asyncio.Protocol):
         self._http10 = False
         self._chunking = False
         self._deadline = _NEVER
-        self._ended: asyncio.Future[None] | None = None
         self.slow = False
 
     def __repr__(self) -> str:
@@ -142,18 +155,9 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self.transport = cast("asyncio.Transport", transport)
-        self.client = self._read_client()
-        self._deadline = monotonic() + self._server.timeouts.keepalive
+        self.client = client_of(self.transport.get_extra_info, self._frontend.forwarding)
+        self._deadline = monotonic() + self._frontend.timeouts.keepalive
         self._server.opened(self, self.transport)
-
-    def _read_client(self) -> Client:
-        info = self.transport.get_extra_info
-        peername = info("peername")
-        peer = self._server.forwarding.peer(peername[0] if isinstance(peername, tuple) else "")
-        cipher = info("cipher")
-        if cipher is None:
-            return Client(peer)
-        return Client(peer, info("tls_version") or cipher[1], cipher[0], info("server_name") or "")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the client has left, or we have closed."""
@@ -162,23 +166,12 @@ class Front(asyncio.Protocol):
         self._tail = b""
         if exchange is not None:
             exchange.gone()
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(None)
 
     def close(self) -> None:
         """End after what is under way."""
         self._close = True
         if self.is_idle and not self._lingering:
             self.transport.close()
-
-    async def shutdown(self, within: float | None = None) -> None:
-        """Wait for what is under way, at most for so many seconds, and cut it then."""
-        if not self._server.has(self):
-            return
-        self._ended = self._server.loop.create_future()
-        await asyncio.wait([self._ended], timeout=within)
-        if not self._ended.done():
-            self.stop()
 
     def stop(self) -> None:
         """End at once, with a word to a client that has not been answered yet."""
@@ -217,26 +210,26 @@ class Front(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> bytes:
         """Read on in a head, and begin an exchange when it is whole; returns what was not used."""
-        feed, server = self._feed, self._server
+        feed, frontend = self._feed, self._frontend
         fresh = not feed.in_head
         request, rest = feed.head(data)
         if request is None:
             if fresh and feed.in_head:
-                self._deadline = monotonic() + server.timeouts.head
+                self._deadline = monotonic() + frontend.timeouts.head
             return rest
         self._http10 = request.version == (1, 0)
         if request.should_close:
             self._close = True
         has_body = feed.body_expected
         try:
-            self._exchange = server.service.exchange(self, request, has_body=has_body)
+            self._exchange = frontend.service.exchange(self, request, has_body=has_body)
         except Refusal as refusal:
             self._refuse(refusal, request)
             return b""
         self._deadline = _NEVER
         if has_body:
-            self._deadline = monotonic() + server.timeouts.body
-            if server.limits.body and feed.announced > server.limits.body:
+            self._deadline = monotonic() + frontend.timeouts.body
+            if frontend.limits.body and feed.announced > frontend.limits.body:
                 raise BodyTooLarge(f"Content-Length {feed.announced}")
         return rest
 
@@ -246,7 +239,7 @@ class Front(asyncio.Protocol):
         if piece:
             exchange.body(piece)
         if feed.body_expected:
-            self._deadline = monotonic() + self._server.timeouts.body
+            self._deadline = monotonic() + self._frontend.timeouts.body
         else:
             self._deadline = _NEVER
             exchange.end()
@@ -272,7 +265,12 @@ class Front(asyncio.Protocol):
             self.transport.close()
 
     def eof_received(self) -> bool:
-        """The client sends no more; whether it is still to be answered."""
+        """The client sends no more; whether it is still to be answered.
+
+        A client that waits for an answer ends its direction by close_notify; one that ends TCP as well has left.
+        """
+        if self._half_closed:
+            return False
         self._half_closed = True
         return not self._lingering and not self._feed.body_expected and (self._exchange is not None or bool(self._tail))
 
@@ -324,6 +322,16 @@ class Front(asyncio.Protocol):
         if end:
             self._answered()
 
+    def switch(self, reason: bytes, fields: Sequence[Field], tunnel: Tunnel) -> None:
+        """Send a 101, and leave the connection and what the client has said already to the tunnel."""
+        self.transport.write(b"".join([*_head(101, reason, fields), b"\r\n"]))
+        self._exchange = None
+        tail, self._tail = self._tail, b""
+        self._resume(_BY_EXCHANGE | _BY_TAIL)
+        tunnel.client.take(self.transport, slow=self.slow)
+        tunnel.open(self._server, tail, half_closed=self._half_closed)
+        self._server.ended(self)
+
     def _add_body(self, parts: list[bytes], chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
         """Add pieces of the body, framed (RFC 9112 section 7.1)."""
         if not self._chunking:
@@ -344,12 +352,12 @@ class Front(asyncio.Protocol):
         elif self._close or (self._half_closed and not self._tail):
             self.transport.close()
         else:
-            timeouts = self._server.timeouts
+            timeouts = self._frontend.timeouts
             self._deadline = monotonic() + (timeouts.body if self.slow else timeouts.keepalive)
             if self._held:
                 self._resume(_BY_EXCHANGE)
             if self._tail and not self.slow:
-                self._server.loop.call_soon(self._read_tail)
+                self._frontend.loop.call_soon(self._read_tail)
 
     def _refuse(self, refusal: Refusal, request: Request | None = None) -> None:
         """Answer what can't be read on, and end the connection so that the client can read the answer."""
@@ -358,13 +366,15 @@ class Front(asyncio.Protocol):
             exchange.fail(refusal)
             return
         record = Record(self.client, request)
-        record.request_id = self._server.journal.next_id()
+        record.request_id = self._frontend.journal.next_id()
         fields, body = answer(refusal, record.request_id)
+        if request is not None and request.method == "HEAD":
+            body = b""
         self._close = True
         parts = _head(refusal.status, phrase(refusal.status), fields)
         self.transport.write(b"".join([*parts, b"Connection: close\r\n\r\n", body]))
         record.sent = len(body)
-        self._server.journal.ended(record, refusal)
+        self._frontend.journal.ended(record, refusal)
         self._linger()
 
     def _linger(self) -> None:
@@ -393,7 +403,7 @@ class Front(asyncio.Protocol):
     def let(self) -> None:
         """Take more of it."""
         if self._feed.body_expected:
-            self._deadline = monotonic() + self._server.timeouts.body
+            self._deadline = monotonic() + self._frontend.timeouts.body
         self._resume(_BY_EXCHANGE)
 
     def _pause(self, why: int) -> None:
@@ -437,7 +447,7 @@ class Front(asyncio.Protocol):
         elif self._lingering and not self._waited and self.transport.get_write_buffer_size():
             # What was said has not even gone out: the client gets the time of one that does not read.
             self._waited = True
-            self._deadline = monotonic() + self._server.timeouts.body
+            self._deadline = monotonic() + self._frontend.timeouts.body
         elif self._lingering or self.slow:
             self.transport.abort()
         elif self._feed.in_head:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, Protocol
 
-from tlsproxy.proxy.forwarding import Peer, Said
-from tlsproxy.proxy.refusals import AppInvalid, BadRequest, MethodRefused, VersionRefused
+from tlsproxy.proxy.forwarding import Peer, Said, check_host
+from tlsproxy.proxy.limits import LENGTH_DIGITS
+from tlsproxy.proxy.refusals import AppInvalid, BadRequest, MethodRefused
 
 Field = tuple[bytes, bytes]
 """A header field: its name as it was written, its value without the white space around it."""
@@ -151,6 +152,8 @@ class ForApp(NamedTuple):
     referer: bytes
     expects: bool
     """Whether the client waits for 100 (RFC 9110 section 10.1.1)."""
+    offered: bytes
+    """The protocols that the connection may change to, as Upgrade names them; empty: it may not."""
 
 
 def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
@@ -164,11 +167,8 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
     Raises:
         BadRequest: two parsers could read it differently (RFC 9112 sections 3.2 and 6.3).
         MethodRefused: CONNECT.
-        VersionRefused: neither HTTP/1.0 nor HTTP/1.1.
     """
     version = request.version
-    if version != (1, 1) and version != (1, 0):  # noqa: PLR1714 - a set would cost a hash
-        raise VersionRefused(f"HTTP/{version[0]}.{version[1]}")
     if request.method == "CONNECT":
         raise MethodRefused("CONNECT")
     lines: list[bytes] = []
@@ -185,13 +185,18 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
         target, host = _unusual_target(request, target, host, lines, peer)
     if CONNECTION in noted and (named := _options(noted[CONNECTION]).named):
         lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
+    if LENGTH in noted and len(noted[LENGTH]) > LENGTH_DIGITS:
+        raise BadRequest(f"a Content-Length of more than {LENGTH_DIGITS} digits")
     if CODING in noted:
         _check_coding(noted, version)
         lines.append(b"Transfer-Encoding: chunked\r\n")
+    offered = b""
+    if UPGRADE in noted and version == (1, 1) and (offered := _offered(noted)):
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % offered)
     expects = False
     if EXPECT in noted and version == (1, 1):
         lines.append(b"Expect: %b\r\n" % noted[EXPECT])
-        expects = noted[EXPECT].lower() == b"100-continue"
+        expects = b"100-continue" in _tokens(noted[EXPECT])
     if peer.trusted:
         forwarded, client = peer.extended(host, Said(*(noted.get(kind, b"") for kind in _SAID)))
         request_id = noted.get(REQUEST_ID) or new_id
@@ -204,7 +209,8 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
         forwarded,
         request_id,
     )
-    return ForApp(head, target, host, request_id, client, noted.get(AGENT, b""), noted.get(REFERER, b""), expects)
+    agent, referer = noted.get(AGENT, b""), noted.get(REFERER, b"")
+    return ForApp(head, target, host, request_id, client, agent, referer, expects, offered)
 
 
 _SAID = (FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT)
@@ -233,6 +239,8 @@ def _unusual_target(
             raise BadRequest("a request target of no known form")
         authority, rest = match.groups()
         if authority != host:
+            if host is not None:
+                check_host(host)
             lines[:] = [line for line in lines if line[:5].lower() != b"host:"]
             lines.insert(0, b"Host: %b\r\n" % authority)
         if not rest and request.method == "OPTIONS":
@@ -255,23 +263,43 @@ def _check_coding(noted: Mapping[int, bytes], version: tuple[int, int]) -> None:
         raise BadRequest(f"Transfer-Encoding {noted[CODING]!r}")
 
 
+def _offered(noted: Mapping[int, bytes]) -> bytes:
+    """The protocols that a request offers to change to (RFC 9110 section 7.8), except HTTP's own.
+
+    An app that changed to h2c would be sent requests that nobody here has looked at.
+    """
+    if not _options(noted.get(CONNECTION, b"")).upgrade:
+        return b""
+    offered = (protocol.strip(b" \t") for protocol in noted[UPGRADE].split(b","))
+    return b", ".join(protocol for protocol in offered if protocol and not _HTTP.match(protocol))
+
+
+_HTTP = re.compile(rb"(?:h2c?|http)(?:/|$)", re.IGNORECASE)
+
+
 class Options(NamedTuple):
     """What a Connection field asks for (RFC 9110 section 7.6.1)."""
 
     close: bool
     keep_alive: bool
+    upgrade: bool
     named: frozenset[bytes]
     """Names of fields that are meant for this hop alone, in lower case, besides those that always are."""
 
 
-_NO_OPTIONS = Options(close=False, keep_alive=False, named=frozenset())
+_NO_OPTIONS = Options(close=False, keep_alive=False, upgrade=False, named=frozenset())
 
 
 @lru_cache(maxsize=1024)
 def _options(value: bytes) -> Options:
-    tokens = {token.strip().lower() for token in value.split(b",")} - {b""}
+    tokens = _tokens(value)
     named = frozenset(tokens - _UNNAMEABLE - {b"close", b"keep-alive", b"upgrade"})
-    return Options(b"close" in tokens, b"keep-alive" in tokens, named)
+    return Options(b"close" in tokens, b"keep-alive" in tokens, b"upgrade" in tokens, named)
+
+
+def _tokens(value: bytes) -> set[bytes]:
+    """The members of a list (RFC 9110 section 5.6.1), in lower case."""
+    return {token.strip().lower() for token in value.split(b",")} - {b""}
 
 
 # ---------------------------------------------------------------------------- responses
@@ -301,7 +329,15 @@ class Response(NamedTuple):
     """Values of the noted fields by their kind."""
 
 
-def from_app(status: int, reason: bytes, fields: Sequence[Field], version: str, *, for_head: bool = False) -> Response:
+def from_app(
+    status: int,
+    reason: bytes,
+    fields: Sequence[Field],
+    version: str,
+    *,
+    for_head: bool = False,
+    offered: bytes = b"",
+) -> Response:
     """Read a response's head.
 
     Args:
@@ -310,58 +346,90 @@ def from_app(status: int, reason: bytes, fields: Sequence[Field], version: str, 
         fields: as they came.
         version: of the app's HTTP, "1.1" or "1.0".
         for_head: whether it answers a HEAD request and so has no body, whatever its fields say.
+        offered: the protocols that the request named in Upgrade.
 
     Raises:
-        AppInvalid: its framing is ambiguous (nginx refuses these since 1.23).
+        AppInvalid: its framing is ambiguous (nginx refuses these since 1.23), or it changes to a protocol that was
+            not offered.
     """
     if status < 100 or version not in {"1.1", "1.0"}:
         raise AppInvalid(f"HTTP/{version} {status}")
-    if status == 101:
-        raise AppInvalid("a change of protocol that nobody asked for")
     kept: list[Field] = []
     noted: dict[int, bytes] = {}
     for field in fields:
         kind = _response_kinds[field[0]]
         if kind & NOTE:
-            if kind not in noted:
-                noted[kind] = field[1]
-            elif kind == LENGTH and field[1] == noted[kind]:
-                continue
-            else:
-                noted[kind] = _app_joined(kind, noted[kind], field[1])
+            noted[kind] = field[1] if kind not in noted else b"%b, %b" % (noted[kind], field[1])
         if kind & PASS:
             kept.append(field)
-    close, keep_alive, named = _options(noted[CONNECTION]) if CONNECTION in noted else _NO_OPTIONS
+    close, keep_alive, upgrade, named = _options(noted[CONNECTION]) if CONNECTION in noted else _NO_OPTIONS
     if named:
         kept = [field for field in kept if field[0].lower() not in named]
-    if LENGTH in noted and (status < 200 or status == 204):
-        # RFC 9110 section 8.6: these never have one, and a client that believed it would wait.
-        kept = [field for field in kept if _response_kinds[field[0]] != LENGTH]
+    if status == 101:
+        _check_switch(offered, noted[UPGRADE] if upgrade and UPGRADE in noted else b"")
+    said = noted.get(LENGTH)
+    if said is not None:
+        if status < 200 or status == 204:
+            # RFC 9110 section 8.6: these never have one, and a client that believed it would wait.
+            kept = _with_length(kept, None)
+        elif not (said.isdigit() and len(said) <= LENGTH_DIGITS):
+            noted[LENGTH] = _one_length(said)
+            kept = _with_length(kept, noted[LENGTH])
     framing, length = _framing(status, noted, for_head=for_head)
-    # RFC 9112 section 9.3: HTTP/1.1 goes on unless told otherwise, HTTP/1.0 only if told so.
-    reusable = framing != BY_CLOSE and not close and (version == "1.1" or keep_alive)
-    if for_head and (CODING in noted or noted.get(LENGTH, b"").strip(b"0")):
-        # An old app that answers HEAD with the body after all would answer the next request with it.
+    # RFC 9112 section 9.3: HTTP/1.1 goes on unless told otherwise, HTTP/1.0 only if told so, and never behind chunks,
+    # of which it knows nothing (section 6.1).
+    reusable = framing != BY_CLOSE and not close and (version == "1.1" or (keep_alive and framing != BY_CHUNKS))
+    if (for_head or status == 204) and (CODING in noted or (said and said.strip(b"0"))):
+        # An old app that sends the body after all, late, would answer the next request with it.
         reusable = False
     return Response(status, reason, kept, framing, length, reusable, noted)
 
 
-def _app_joined(kind: int, before: bytes, value: bytes) -> bytes:
-    if kind in _ONCE:
-        raise AppInvalid("a field that may stand only once stands twice")
-    return b"%b, %b" % (before, value)
+def _check_switch(offered: bytes, chosen: bytes) -> None:
+    """Refuse a change to what was not offered (RFC 9110 section 7.8)."""
+    if not offered:
+        raise AppInvalid("a change of protocol that nobody asked for")
+    if not chosen or not _protocols(chosen) <= _protocols(offered):
+        raise AppInvalid(f"a change of protocol to {chosen!r}, where {offered!r} was offered")
+
+
+def _protocols(value: bytes) -> set[bytes]:
+    return {protocol.strip().lower() for protocol in value.split(b",")}
+
+
+def _one_length(said: bytes) -> bytes:
+    """The length that is said more than once, and alike (RFC 9110 section 8.6), or with many zeros before it."""
+    lengths = [length.strip(b" \t") for length in said.split(b",")]
+    numbers = {length.lstrip(b"0") or b"0" for length in lengths}
+    length = numbers.pop()
+    if numbers or len(length) > LENGTH_DIGITS or not all(map(bytes.isdigit, lengths)):
+        raise AppInvalid(f"Content-Length {said[:_SHOWN]!r}")
+    return length
+
+
+def _with_length(fields: Sequence[Field], length: bytes | None) -> list[Field]:
+    """The fields with this Content-Length in place of the first one, and no other; None: with none."""
+    places = [place for place, field in enumerate(fields) if _response_kinds[field[0]] == LENGTH]
+    others = [field for field in fields if _response_kinds[field[0]] != LENGTH]
+    if length is not None:
+        others.insert(places[0], (fields[places[0]][0], length))
+    return others
+
+
+# How much of a wrong value goes into the log.
+_SHOWN = 40
 
 
 def _framing(status: int, noted: Mapping[int, bytes], *, for_head: bool) -> tuple[Framing, int]:
     """How the body ends, and its length where that says so."""
+    if status < 200:
+        return NO_BODY, 0
     length, coding = noted.get(LENGTH), noted.get(CODING)
     if coding is not None and length is not None:
         raise AppInvalid("Content-Length and Transfer-Encoding together")
     if coding is not None and coding.lower() != b"chunked":
-        raise AppInvalid(f"Transfer-Encoding {coding!r}")
-    if length is not None and not (length.isdigit() and len(length) < 20):
-        raise AppInvalid(f"Content-Length {length!r}")
-    if for_head or status < 200 or status in {204, 304}:
+        raise AppInvalid(f"Transfer-Encoding {coding[:_SHOWN]!r}")
+    if for_head or status in {204, 304}:
         return NO_BODY, 0
     if coding is not None:
         return BY_CHUNKS, 0

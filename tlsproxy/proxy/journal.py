@@ -2,18 +2,18 @@
 
 import logging
 import os
+from collections.abc import Callable
 from itertools import count
 from time import monotonic
 from typing import Protocol
 
-from tlsproxy.proxy.forwarding import Peer
+from tlsproxy.proxy.forwarding import Forwarding, Peer
 from tlsproxy.proxy.heads import Request
 from tlsproxy.proxy.refusals import AppFault, OurLimit, Refusal
 from tlsproxy.proxy.tally import Tally
+from tlsproxy.repeats import Repeats
 
 _logger = logging.getLogger("tlsproxy.app")
-# A storm of one failure is a line at once, and then one with a count this often.
-_REPEAT_AFTER = 10.0
 
 
 class Client:
@@ -30,6 +30,15 @@ class Client:
         """What the client asked for by SNI; empty when it did not."""
         self.shown = ""
         """All this in a request line, once one was written."""
+
+
+def client_of(info: Callable[[str], object], forwarding: Forwarding) -> Client:
+    """The client of a connection, from what its transport's get_extra_info tells; it may stand on TLS or not."""
+    peername, cipher = info("peername"), info("cipher")
+    peer = forwarding.peer(str(peername[0]) if isinstance(peername, tuple) else "")
+    if not isinstance(cipher, tuple):
+        return Client(peer)
+    return Client(peer, str(info("tls_version") or cipher[1]), str(cipher[0]), str(info("server_name") or ""))
 
 
 class Record:
@@ -91,7 +100,7 @@ class Journal:
         self._lines = lines
         self._prefix = os.urandom(8).hex().encode()
         self._count = count(1)
-        self._told: dict[str, tuple[float, int]] = {}
+        self._repeats = Repeats()
 
     def next_id(self) -> bytes:
         """A request id that no other request of any process has."""
@@ -111,15 +120,27 @@ class Journal:
         if self._lines is not None:
             self._lines.add(record, refusal.reason if refusal is not None else "", now)
 
+    def switched(self, record: Record) -> None:
+        """Count a request whose answer is a tunnel; its line comes when that is `closed`."""
+        self.tally.requests[record.method, record.status] += 1
+        self.tally.durations.observe(monotonic() - record.started)
+
+    def closed(self, record: Record, refusal: Refusal | None = None) -> None:
+        """Take note that a tunnel is over; `refusal`: why, unless both sides had said all."""
+        now = monotonic()
+        if refusal is not None:
+            record.status = record.status or refusal.status
+            self._failed(refusal, now)
+        if self._lines is not None:
+            self._lines.add(record, refusal.reason if refusal is not None else "", now)
+
     def _failed(self, refusal: Refusal, now: float) -> None:
         if not isinstance(refusal, AppFault | OurLimit):
             return
         self.tally.app_errors[refusal.reason] += 1
-        since, untold = self._told.get(refusal.reason, (-_REPEAT_AFTER, 0))
-        if now - since < _REPEAT_AFTER:
-            self._told[refusal.reason] = since, untold + 1
+        untold = self._repeats.untold(refusal.reason, now)
+        if untold is None:
             return
-        self._told[refusal.reason] = now, 0
         _logger.warning(
             "%s: %s%s%s",
             refusal.reason,

@@ -1,6 +1,10 @@
 """The bounds within which a request is served: small values handed down, never reached for."""
 
 from dataclasses import dataclass
+from typing import Final
+
+LENGTH_DIGITS: Final = 18
+"""Of a Content-Length: what every reader's signed 64 bits hold, whatever is added to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +15,8 @@ class Limits:
     """Request line and fields together (nginx: large_client_header_buffers, 4 of 8 KiB); never 0."""
     body: int = 0
     """A request's body."""
+    connections: int = 10_000
+    """Client connections at once, over all ports for clients (nginx: worker_connections); never 0."""
     app_connections: int = 0
     """Requests that the app is given at once."""
 
@@ -31,5 +37,7 @@ class Timeouts:
     """How long a request is held while the app refuses connections; 0 answers at once."""
     response: float = 60.0
     """Until the app's response head, and between two pieces of its body (nginx: proxy_read_timeout)."""
+    tunnel: float = 3600.0
+    """A tunnel with no byte either way (haproxy: timeout tunnel); 0: none."""
     app_keepalive: float = 30.0
     """An idle connection to the app."""

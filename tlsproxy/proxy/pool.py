@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from tlsproxy.app_address import AppAddress
 from tlsproxy.measures import Measure
 from tlsproxy.proxy.limits import Limits, Timeouts
-from tlsproxy.proxy.refusals import AppAbsent, AppConnectTimeout, AppRefused, Overloaded, Refusal
+from tlsproxy.proxy.refusals import AppAbsent, AppConnectTimeout, AppRefused, AppReset, Overloaded, Refusal
 from tlsproxy.proxy.tally import Tally
 from tlsproxy.proxy.upstream import Upstream
 
@@ -172,7 +172,7 @@ class Pool:
             return
         guest = self._lending.returned(upstream)
         if guest is None:
-            upstream.idle_since = monotonic()
+            upstream.idle(monotonic())
         else:
             self._hand(upstream, guest, used=True)
 
@@ -219,12 +219,20 @@ class Pool:
         else:
             self._tally.app_connects.observe(monotonic() - started)
             self._refusal = ""
-            guest = self._lending.opened(upstream)
-            if guest is None:
-                upstream.idle_since = monotonic()
-            else:
-                self._hand(upstream, guest, used=False)
+            self._opened(upstream)
         self._open()
+
+    def _opened(self, upstream: Upstream) -> None:
+        """Hand a new connection over, unless the app has closed it before anybody could."""
+        if upstream.is_closing:
+            self._lending.failed_to_open()
+            self._turn_away_first(AppReset("the app closed the connection at once"))
+            return
+        guest = self._lending.opened(upstream)
+        if guest is None:
+            upstream.idle(monotonic())
+        else:
+            self._hand(upstream, guest, used=False)
 
     async def _connect(self) -> Upstream:
         loop = asyncio.get_running_loop()

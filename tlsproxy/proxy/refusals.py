@@ -3,8 +3,8 @@
 The tree, by whose fault it is:
 
     Refusal
-    +-- ClientFault     BadRequest, MethodRefused, VersionRefused, HeadTimeout, BodyTimeout,
-    |                   BodyTooLarge, TargetTooLong, FieldsTooLarge, ClientGone
+    +-- ClientFault     BadRequest, MethodRefused, HeadTimeout, BodyTimeout, BodyTooLarge,
+    |                   TargetTooLong, FieldsTooLarge, ClientGone, TunnelTimeout
     +-- AppFault        AppRefused, AppAbsent, AppConnectTimeout, AppTimeout, AppReset,
     |                   AppInvalid, AppTruncated
     +-- OurLimit        Overloaded, Draining
@@ -59,13 +59,6 @@ class MethodRefused(ClientFault):
     text = "the method is not served here"
 
 
-class VersionRefused(ClientFault):
-    """Neither HTTP/1.0 nor HTTP/1.1 (RFC 9110 section 15.6.6)."""
-
-    status, reason = 505, "bad_request"
-    text = "the HTTP version is not served here"
-
-
 class HeadTimeout(ClientFault):
     """A head that began and did not end in time."""
 
@@ -111,6 +104,14 @@ class ClientGone(ClientFault):
 
     status, reason, error = 499, "client_gone", ""
     text = "the client has left"
+
+
+class TunnelTimeout(ClientFault):
+    """A tunnel through which nothing has passed for too long; logged and never sent."""
+
+    status, reason, error = 408, "tunnel_timeout", ""
+    text = "nothing has passed for too long"
+    variable = "TLSPROXY_TUNNEL_TIMEOUT"
 
 
 class AppFault(Refusal):

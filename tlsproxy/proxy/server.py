@@ -1,103 +1,118 @@
-"""The HTTP/1 connections of one port, on aiohttp's low-level server.
+"""The client connections of one port, run by aiohttp: kept, swept, drained and cut.
 
-A Server makes a Front for each connection in place of aiohttp's RequestHandler; aiohttp runs it (ServerRunner, SockSite
-and `cleanup()`, which drains). There is no Application, no router and no middleware: a proxy has one handler.
+What a connection is, is its maker's affair: a Front speaks HTTP/1, a Relay passes bytes, a Tunnel takes the place of
+either. aiohttp's runner (ServerRunner, SockSite) makes and drains them as it does its own RequestHandlers; there is
+no Application, no router and no middleware: a proxy has one handler.
 
-Used of aiohttp beyond its documented surface: `web.Server` calls of its connections `close()` and `shutdown(timeout)`,
-and keeps them in `_connections`. tests/proxy/test_server.py says what broke when that changes.
+Used of aiohttp beyond its documented surface: `web.Server` keeps its connections in `_connections` and is called as
+the factory of protocols. tests/proxy/test_server.py says what broke when that changes.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from aiohttp import web
-
-from tlsproxy.proxy.forwarding import Forwarding
-from tlsproxy.proxy.front import Answering, Front
-from tlsproxy.proxy.journal import Journal
-from tlsproxy.proxy.limits import Limits, Timeouts
 
 _logger = logging.getLogger("tlsproxy")
 
 
+class Conversation(Protocol):
+    """What stands on a client connection."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+
+    def close(self) -> None:
+        """End after what is under way."""
+
+    def stop(self) -> None:
+        """End at once."""
+
+    def sweep(self, now: float) -> None:
+        """End what is overdue at this monotonic time."""
+
+
 class Server(web.Server):
-    """The HTTP/1 connections of one listener.
+    """The client connections of one port.
 
     Args:
-        service: who answers.
-        forwarding: what the app is told of peers.
-        limits: `head` and `body` count.
-        timeouts: `head`, `body` and `keepalive` count.
-        journal: where requests that never became an exchange are told of.
-        below: makes the protocol that a new TCP connection gets from the factory of fronts; without it a front
-            stands on TCP itself.
+        make: makes what stands on a new connection, and is handed this server to report to.
+        below: makes the protocol that a new TCP connection gets, from what makes the one above it; without it that
+            one stands on TCP itself.
+        ended: called at the end of each connection that had been `opened` here; None: nobody asks.
     """
 
     def __init__(
         self,
-        service: Answering,
-        forwarding: Forwarding,
-        limits: Limits,
-        timeouts: Timeouts,
-        journal: Journal,
-        below: Callable[[Callable[[], Front]], asyncio.BaseProtocol] | None = None,
+        make: Callable[["Server"], asyncio.Protocol],
+        below: Callable[[Callable[[], asyncio.Protocol]], asyncio.BaseProtocol] | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(_unused)
-        self._connections: dict[Front, asyncio.Transport] = {}  # type: ignore[assignment]  # ours in place of aiohttp's
-        self.loop = asyncio.get_running_loop()
-        self.service = service
-        self.forwarding = forwarding
-        self.limits = limits
-        self.timeouts = timeouts
-        self.journal = journal
+        self._connections: dict[Conversation, asyncio.Transport] = {}  # type: ignore[assignment]  # in place of theirs
+        self._make = make
+        self._below = below
+        self._ended = ended
+        self._emptied: asyncio.Event | None = None
         self.draining = False
         """Whether each response is to be the last of its connection."""
-        self._below = below
 
     def __call__(self) -> asyncio.BaseProtocol:  # type: ignore[override]  # aiohttp only hands it to the loop
         """The protocol for a new TCP connection."""
-        return self.front() if self._below is None else self._below(self.front)
+        return self._above() if self._below is None else self._below(self._above)
 
-    def front(self) -> Front:
-        """A front for a new connection."""
-        return Front(self)
+    def _above(self) -> asyncio.Protocol:
+        return self._make(self)
 
-    def opened(self, front: Front, transport: asyncio.Transport) -> None:
+    def opened(self, conversation: Conversation, transport: asyncio.Transport) -> None:
         """Take a connection in."""
-        self._connections[front] = transport
+        self._connections[conversation] = transport
 
-    def ended(self, front: Front) -> None:
+    def ended(self, conversation: Conversation) -> None:
         """Let a connection go."""
-        self._connections.pop(front, None)
+        if self._connections.pop(conversation, None) is not None and self._ended is not None:
+            self._ended()
+        if self._emptied is not None and not self._connections:
+            self._emptied.set()
 
     def pre_shutdown(self) -> None:
         """Close what is idle, and each other connection after its response."""
         self.draining = True
-        super().pre_shutdown()
+        for conversation in list(self._connections):
+            conversation.close()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as aiohttp calls it
+        """Wait for what is under way, at most for so many seconds, and cut it then."""
+        if not self._connections:
+            return
+        self._emptied = asyncio.Event()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._emptied.wait()
+        except TimeoutError:
+            self.cut()
 
     def sweep(self, now: float) -> None:
         """Look at every connection's deadline."""
-        for front in list(self._connections):
+        for conversation, transport in list(self._connections.items()):
             try:
-                front.sweep(now)
+                conversation.sweep(now)
             except Exception:
                 # One connection's trouble is not to end every other's deadlines.
-                _logger.exception("a connection failed and is cut: %r", front)
-                front.transport.abort()
-
-    def has(self, front: Front) -> bool:
-        """Whether the connection has not ended."""
-        return front in self._connections
+                _logger.exception("a connection failed and is cut: %r", conversation)
+                transport.abort()
 
     def cut(self) -> None:
         """End every connection at once."""
-        for front in list(self._connections):
-            front.stop()
+        for conversation in list(self._connections):
+            conversation.stop()
 
     def count(self) -> tuple[int, int]:
-        """How many connections are idle, and how many in a request."""
-        idle = sum(front.is_idle for front in self._connections)
+        """How many connections are idle, and how many have something under way."""
+        idle = sum(conversation.is_idle for conversation in self._connections)
         return idle, len(self._connections) - idle
 
 

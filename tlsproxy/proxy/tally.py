@@ -15,7 +15,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT",
 class Tally:
     """Counts of one process since its start."""
 
-    __slots__ = ("app_connects", "app_errors", "durations", "received", "requests", "sent")
+    __slots__ = ("app_connects", "app_errors", "durations", "received", "requests", "sent", "tunnels")
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
@@ -25,6 +25,8 @@ class Tally:
         """Bytes of request bodies."""
         self.sent = 0
         """Bytes of response bodies."""
+        self.tunnels = 0
+        """Tunnels that are open."""
         self.app_errors: Counter[str] = Counter()
         """Failures of the app by the `reason` of the request line."""
         self.app_connects = Distribution(CONNECTS)
@@ -44,6 +46,7 @@ class Tally:
         )
         yield Measure("tlsproxy_received_bytes_total", "counter", "Bytes of request bodies.", (), {(): self.received})
         yield Measure("tlsproxy_sent_bytes_total", "counter", "Bytes of response bodies.", (), {(): self.sent})
+        yield Measure("tlsproxy_tunnels", "gauge", "Open tunnels: upgrades and tcp mode.", (), {(): self.tunnels})
         yield Measure(
             "tlsproxy_app_errors_total",
             "counter",

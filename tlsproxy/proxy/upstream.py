@@ -5,22 +5,15 @@ response's head comes together with what of its body was in the same read, so th
 """
 
 import asyncio
-import os
 import select
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from tlsproxy.proxy.app_reads import buffer, last_words, view
 from tlsproxy.proxy.heads import NO_BODY, Field, Response
 from tlsproxy.proxy.refusals import AppFault, AppInvalid, AppReset, AppTruncated
 from tlsproxy.proxy.response_reader import BODY, DONE, ResponseReader
-
-# All connections read into one buffer: what is read is parsed and copied before the loop reads again. uvloop's own
-# reads of 256 KiB starve calm clients beside slow readers: their p99 was 193 ms with them and 11 ms with these.
-_READ_SIZE = 64 * 1024
-_buffer = bytearray(_READ_SIZE)
-_view = memoryview(_buffer)
-# What is read of a connection whose writes fail: an app that answers early rarely says more than a head and a page.
-_LAST_WORDS = 16 * _READ_SIZE
+from tlsproxy.proxy.tunnel import AppEnd
 
 
 class Borrower(Protocol):
@@ -64,6 +57,8 @@ class Upstream(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_borrower",
+        "_early",
+        "_fresh",
         "_holding",
         "_owner",
         "_reader",
@@ -80,6 +75,10 @@ class Upstream(asyncio.BufferedProtocol):
         self._told = False
         self._holding = False
         self._writing_paused = False
+        self._fresh = True
+        """Whether nobody has had it yet, and it has never been idle."""
+        self._early = b""
+        """What the app has said before anybody had it."""
         self.idle_since = 0.0
 
     def __repr__(self) -> str:
@@ -88,11 +87,16 @@ class Upstream(asyncio.BufferedProtocol):
 
     # ------------------------------------------------------------------ what its borrower does
 
-    def begin(self, borrower: Borrower, *, for_head: bool) -> None:
-        """Take the connection for one request; `for_head`: a HEAD."""
+    def begin(self, borrower: Borrower, *, for_head: bool, offered: bytes = b"") -> None:
+        """Take the connection for one request; `for_head`: a HEAD; `offered`: the protocols of its Upgrade."""
         self._borrower = borrower
         self._told = False
-        self._reader.begin(for_head=for_head)
+        self._fresh = False
+        self._reader.begin(for_head=for_head, offered=offered)
+        if self._early:
+            # Reading stays paused until that has been heard, unless the borrower holds it for longer.
+            self._holding = False
+            asyncio.get_running_loop().call_soon(self._hear_early)
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request; the borrower stops when it is told `app_slow`."""
@@ -130,7 +134,29 @@ class Upstream(asyncio.BufferedProtocol):
         self._owner.ended(self)
         self._transport.abort()
 
+    def switch(self, end: AppEnd) -> bytes:
+        """Leave the connection to a tunnel; returns what the app has said already in the tunnel's protocol."""
+        self._borrower = None
+        rest = self._early or self._reader.rest
+        self._reader.forget()
+        self._owner.ended(self)
+        self.let()
+        end.take(self._transport, slow=self._writing_paused)
+        return rest
+
     # ------------------------------------------------------------------ what its owner does
+
+    def idle(self, now: float) -> None:
+        """Be idle from now on; what an app says to nobody can't be anybody's answer."""
+        self.idle_since = now
+        self._fresh = False
+        if self._early:
+            self.close()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it has been closed, from either side."""
+        return self._transport.is_closing()
 
     def is_quiet(self) -> bool:
         """Whether an idle connection is open and silent as the kernel knows it, whose news may not have reached us."""
@@ -151,23 +177,42 @@ class Upstream(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Where to read to."""
-        return _buffer
+        return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Read on."""
         borrower = self._borrower
         if borrower is None:
-            # Nobody asked: bytes on an idle connection would be taken for the answer to the next request.
-            self._owner.ended(self)
-            self._transport.abort()
+            self._unasked(nbytes)
             return
         try:
-            self._reader.feed(_view[:nbytes])
+            self._reader.feed(view[:nbytes])
         except AppInvalid as fault:
             self.drop()
             borrower.lost(fault, heard=True)
         else:
             self._tell(borrower)
+
+    def _unasked(self, nbytes: int) -> None:
+        """Keep what an app says first for whoever the connection was opened for.
+
+        Bytes on an idle connection end it: they would be taken for the answer to the next request.
+        """
+        if self._fresh:
+            self._early += bytes(view[:nbytes])
+            self.hold()
+        else:
+            self._owner.ended(self)
+            self._transport.abort()
+
+    def _hear_early(self) -> None:
+        """Read what the app has said too early, and go on."""
+        early, self._early = self._early, b""
+        if self._borrower is not None:
+            if not self._holding:
+                self._transport.resume_reading()
+            view[: len(early)] = early
+            self.buffer_updated(len(early))
 
     def eof_received(self) -> bool:
         """The app sends no more; what ends a body that has no other end."""
@@ -179,7 +224,7 @@ class Upstream(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end; a borrower is told."""
         if exc is not None and self._borrower is not None:
-            self._hear_last_words()
+            self._hear_last_words(exc)
         self._reader.forget()
         borrower, self._borrower = self._borrower, None
         self._owner.ended(self)
@@ -219,21 +264,15 @@ class Upstream(asyncio.BufferedProtocol):
         elif chunks or end:
             borrower.relay(chunks, end=end, trailers=reader.trailers)
 
-    def _hear_last_words(self) -> None:
-        """Read what the app said before it hung up on a request's body.
-
-        A failed write makes the loop end the connection without reading, though the answer (413, say) lies in the
-        socket; its descriptor is still open here.
-        """
-        try:
-            descriptor = self._transport.get_extra_info("socket").fileno()
-            left = _LAST_WORDS
-            while left > 0 and self._borrower is not None:
-                size = os.readv(descriptor, [_buffer])
-                if not size:
-                    # After a failure the end of the stream is not the end of a body.
-                    return
-                left -= size
-                self.buffer_updated(size)
-        except OSError:
-            return
+    def _hear_last_words(self, exc: Exception) -> None:
+        """Read what the app said before it hung up; after a failure the end of the stream is not the end of a body."""
+        for size in last_words(self._transport):
+            if not size:
+                return
+            self.buffer_updated(size)
+            if self._borrower is None:
+                break
+        heir = self._transport.get_protocol()
+        if heir is not self:
+            # It has said 101 and gone.
+            heir.connection_lost(exc)

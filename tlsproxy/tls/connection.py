@@ -14,15 +14,16 @@ import asyncio
 import math
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from tlsproxy.measures import Measure
 from tlsproxy.tls.context import ServerObject
 
 _NEVER = math.inf
+_NOTHING: Mapping[str, object] = {}
 # The most that a TLS record holds (RFC 8446 section 5.1): each read takes a whole record, none is left in OpenSSL.
 _READ_SLICE = 16 * 1024
 _WRITE_SLICE = 32 * 1024
@@ -57,6 +58,19 @@ _FAILURES = {
 }
 
 
+class Timed(Protocol):
+    """What a TCP connection stands under while it has a deadline."""
+
+    deadline: float
+
+    @property
+    def is_shaking(self) -> bool:
+        """Whether the handshake is not over."""
+
+    def expired(self) -> None:
+        """Cut it: it has taken too long."""
+
+
 class Acceptor:
     """What the TLS connections of one port share.
 
@@ -65,6 +79,7 @@ class Acceptor:
         handshake_timeout: seconds from the TCP connection to the end of the handshake.
         close_timeout: seconds that a client may take to read what was written before the connection was closed.
         plain_answer: what a client that speaks plain HTTP is told.
+        ended: called at the end of each TCP connection.
     """
 
     def __init__(
@@ -74,16 +89,20 @@ class Acceptor:
         handshake_timeout: float,
         close_timeout: float,
         plain_answer: bytes,
+        ended: Callable[[], None],
     ) -> None:
         self.context = context
         self.handshake_timeout = handshake_timeout
         self.close_timeout = close_timeout
         self.plain_answer = plain_answer
-        self.timed: set[Connection] = set()
+        self.ended = ended
+        self.timed: set[Timed] = set()
         """Connections with a deadline of ours: in the handshake, or closing."""
         self.handshakes: Counter[tuple[str, ...]] = Counter()
         """By protocol version and whether a session was resumed, "yes" or "no"."""
         self.failures: Counter[str] = Counter()
+        self.denied: Counter[str] = Counter()
+        """Connections that were turned away whatever their TLS, by reason."""
 
     def connection(self, upper: Callable[[], asyncio.Protocol]) -> "Connection":
         """The protocol for a new TCP connection; `upper` makes what stands above it after the handshake."""
@@ -115,6 +134,13 @@ class Acceptor:
             ("reason",),
             {(reason,): count for reason, count in self.failures.items()},
         )
+        yield Measure(
+            "tlsproxy_clients_denied_total",
+            "counter",
+            "Clients turned away by a rule.",
+            ("reason",),
+            {(reason,): count for reason, count in self.denied.items()},
+        )
 
 
 # A connection's state. Plain integers: an Enum's members cost 80 ns at each look-up in Python 3.11.
@@ -141,6 +167,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         "_tcp",
         "_tls",
         "_upper",
+        "announced",
         "deadline",
     )
 
@@ -154,6 +181,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._peer_done = False
         """Whether the client's close_notify has come."""
         self._eof_sent = False
+        self.announced: Mapping[str, object] = _NOTHING
+        """What a load balancer said in place of the TCP connection's own `peername` and `sockname`."""
         self.deadline = _NEVER
 
     def __repr__(self) -> str:
@@ -187,7 +216,12 @@ class Connection(asyncio.Protocol, asyncio.Transport):
                 self._decrypt(b"")
 
     def eof_received(self) -> bool:
-        """The client has ended the TCP connection: it is gone, whether it has said so by close_notify or not."""
+        """The client has ended the TCP connection: it is gone, unless what stands above knows better.
+
+        After close_notify alone it may: that was the end of the client's direction already.
+        """
+        if self._state == OPEN and self._peer_done and self._upper is not None and self._upper.eof_received():
+            return True
         if self._state == OPEN:
             self._state = CLOSED
             self._set_deadline(self._acceptor.close_timeout)
@@ -200,6 +234,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._acceptor.failures["reset"] += 1
         self._state = CLOSED
         self._clear_deadline()
+        self._acceptor.ended()
         self._lose(exc)
 
     def pause_writing(self) -> None:
@@ -347,9 +382,21 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._set_deadline(self._acceptor.close_timeout)
 
     def abort(self) -> None:
-        """End at once, without close_notify: what was sent can't be taken for the whole."""
+        """End without close_notify: what was sent can't be taken for the whole, though a little may still go out."""
         self._state = CLOSED
-        self._tcp.abort()
+        if self._tcp.get_write_buffer_size():
+            self._set_deadline(_LINGER)
+            self._tcp.close()
+        else:
+            self._tcp.abort()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Put another protocol above, which is not told that the connection was made."""
+        self._upper = cast("asyncio.Protocol", protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The protocol above; this one before there is any and after the end."""
+        return self._upper or self
 
     def is_closing(self) -> bool:
         """Whether it has been closed."""
@@ -360,14 +407,16 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         return self._tcp.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """`cipher`, `tls_version`, `server_name` and `ssl_object` of the TLS; the rest of the plain transport."""
+        """`cipher`, `tls_version`, `server_name`, `ssl_object` of the TLS; the rest as announced, or as TCP has it."""
         if name == "cipher":
             return self._tls.cipher()
         if name == "tls_version":
             return self._tls.version()
         if name == "server_name":
             return self._tls.server_name if isinstance(self._tls, ServerObject) else None
-        return self._tls if name == "ssl_object" else self._tcp.get_extra_info(name, default)
+        if name == "ssl_object":
+            return self._tls
+        return self.announced[name] if name in self.announced else self._tcp.get_extra_info(name, default)
 
     def pause_reading(self) -> None:
         """Read no more for now."""

@@ -1,0 +1,25 @@
+"""A storm of one kind of warning: the first is told at once, then one with a count every so often. Pure."""
+
+_AGAIN_AFTER = 10.0
+"""Seconds."""
+
+
+class Repeats:
+    """What was told, by its kind; the caller's kinds are a bounded set."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def untold(self, kind: str, now: float) -> int | None:
+        """How many of that kind went untold before this one; None: this one is to go untold too.
+
+        Args:
+            kind: what would be said again.
+            now: a monotonic time, in seconds.
+        """
+        since, untold = self._told.get(kind, (-_AGAIN_AFTER, 0))
+        if now - since < _AGAIN_AFTER:
+            self._told[kind] = since, untold + 1
+            return None
+        self._told[kind] = now, 0
+        return untold
