@@ -175,6 +175,7 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.app_address": CLOCKS_AND_MORE,
     "tlsproxy.proxy_protocol": CLOCKS_AND_MORE,
     "tlsproxy.repeats": CLOCKS_AND_MORE,
+    "tlsproxy.proxy.head_mending": CLOCKS_AND_MORE,
     "tlsproxy.proxy.response_reader": CLOCKS_AND_MORE,
     "tlsproxy.proxy.request_log": OUTSIDE_WORLD,
     "tlsproxy.proxy.journal": OUTSIDE_WORLD,

@@ -222,6 +222,7 @@ MALFORMED = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\n",
     b"GET / HTTP/1.1\r\nHost: a\r\r\n\r\n",
     b"GET /\r\n",
+    b"CONNECT \r\n\r\n",
     b"GET /\r\nHost: a\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"\x16\x03\x01\x00\x05hello\r\n\r\n",
@@ -248,6 +249,12 @@ def test_a_malformed_request_is_a_400(
 def cut_up(data: bytes) -> list[bytes]:
     """The data, each byte alone."""
     return [data[at : at + 1] for at in range(len(data))]
+
+
+def test_http_0_9_is_refused_at_once(client: TlsClient, app: ScriptedApp) -> None:
+    """Its request has one line and no fields: nothing more is waited for."""
+    assert_refused(client, client.ask(b"GET /\r\n"), 400)
+    assert app.connections == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A response that the app did not finish never looks complete to the client."""
 
+import contextlib
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -99,6 +101,61 @@ def test_a_garbled_chunk_cuts_the_response(client: TlsClient, app: ScriptedApp, 
     seen.set()
     with pytest.raises(IncompleteError):
         client.read_body(head)
+
+
+WHOLE = {
+    "length": response(b"hello"),
+    "chunked": CHUNKED + b"2\r\nhe\r\n3\r\nllo\r\n0\r\nSum: 1\r\n\r\n",
+    "bare LF": (CHUNKED + b"2\r\nhe\r\n3\r\nllo\r\n0\r\nSum: 1\r\n\r\n").replace(b"\r\n", b"\n"),
+    "interim": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + response(b"hello"),
+}
+
+
+@pytest.mark.parametrize("ending", [AppConnection.close, AppConnection.reset], ids=["fin", "reset"])
+@pytest.mark.parametrize("answer", WHOLE.values(), ids=WHOLE.keys())
+def test_no_part_of_a_response_looks_whole(
+    shared_sidecar: Sidecar, app: ScriptedApp, answer: bytes, ending: Callable[[AppConnection], None]
+) -> None:
+    """An app that ends within its response, at whichever byte, gets the client a 502 or a response cut short."""
+    sizes = iter(range(len(answer)))
+
+    def script(connection: AppConnection) -> None:
+        connection.read_request()
+        connection.send(answer[: next(sizes)])
+        ending(connection)
+
+    app.script(script)
+    for size in range(len(answer)):
+        with shared_sidecar.connect() as client:
+            client.send(get())
+            with contextlib.suppress(IncompleteError):
+                told = client.read_response()
+                while told.status < 200:
+                    told = client.read_response()
+                assert told.status == 502, size
+
+
+@pytest.mark.parametrize("surplus", [b"!", b"\r\n", response(b"forged")], ids=["garbage", "empty line", "response"])
+def test_bytes_on_an_idle_connection_are_nobodys(client: TlsClient, app: ScriptedApp, surplus: bytes) -> None:
+    """What an app says when nothing was asked ends its connection, and answers no later request."""
+    answered, ended = threading.Event(), threading.Event()
+
+    def script(connection: AppConnection) -> None:
+        while connection.read_request():
+            connection.send(response(b"right"))
+            if connection.number == 0:
+                answered.wait(5)
+                connection.send(surplus)
+                connection.wait_closed()
+                ended.set()
+                return
+
+    app.script(script)
+    assert client.get().body == b"right"
+    answered.set()
+    assert ended.wait(5)
+    assert client.get().body == b"right"
+    assert len(app.connections) == 2
 
 
 @pytest.mark.parametrize(

@@ -471,17 +471,60 @@ def test_ambiguous_responses_are_refused(status: int, fields: list[Field], for_h
         from_app(status, b"", fields, "1.1", for_head=for_head)
 
 
-@pytest.mark.parametrize("version", ["2.0", "3.0", "1.2", "0.9"])
-def test_other_versions_are_no_responses(version: str) -> None:
-    """An app that answers in another version than HTTP/1.0 or 1.1 was not asked in it."""
-    with pytest.raises(AppInvalid, match=version):
-        from_app(200, b"", [LENGTH_5], version)
+def test_http_09_is_no_response() -> None:
+    """An app that knows no heads has sent none."""
+    with pytest.raises(AppInvalid, match=r"0\.9"):
+        from_app(200, b"", [LENGTH_5], "0.9")
 
 
-def test_a_length_said_twice_is_said_once() -> None:
-    """Two equal lengths, which old apps send, are one."""
-    response = from_app(200, b"", [LENGTH_5, (b"X", b"1"), (b"content-length", b"5")], "1.1")
-    assert (response.fields, response.length) == ([LENGTH_5, (b"X", b"1")], 5)
+@pytest.mark.parametrize("version", ["1.2", "2.0"])
+def test_a_later_version_is_read_as_11(version: str) -> None:
+    """What was read as HTTP/1.1 is that, whatever it says (RFC 9110 section 2.5); its connection is not kept."""
+    response = from_app(200, b"", [LENGTH_5], version)
+    assert (response.framing, response.length, response.reusable) == (BY_LENGTH, 5, False)
+
+
+def test_a_phrase_with_nul_is_none() -> None:
+    """A NUL in the reason phrase would end the head for some clients."""
+    with pytest.raises(AppInvalid, match="NUL"):
+        from_app(200, b"O\0K", [LENGTH_5], "1.1")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(b"5", b"5"), (b"5", b"05"), (b"5, 5", b"5"), (b"5,5", None), (b"0" * 5000 + b"5", None), (b"5 ", None)],
+)
+@pytest.mark.parametrize("for_head", [False, True])
+def test_a_length_said_twice_is_said_once(first: bytes, second: bytes | None, for_head: bool) -> None:
+    """Equal lengths, which old apps send, are one, in the place of the first."""
+    fields = [(b"Date", b"x"), (b"Content-length", first), (b"X", b"1")]
+    if second is not None:
+        fields.append((b"content-length", second))
+    response = from_app(200, b"", fields, "1.1", for_head=for_head)
+    assert response.fields == [(b"Date", b"x"), (b"Content-length", b"5"), (b"X", b"1")]
+    assert response.length == (0 if for_head else 5)
+
+
+@pytest.mark.parametrize("fields", [[LENGTH_5, CHUNKED], [(b"Content-Length", b"five")], [CHUNKED, CHUNKED]])
+def test_the_framing_of_an_interim_response_means_nothing(fields: list[Field]) -> None:
+    """It has no body, whatever it says, and goes on without it (RFC 9110 section 15.2)."""
+    response = from_app(103, b"", [*fields, (b"X", b"1")], "1.1")
+    assert (response.fields, response.framing) == ([(b"X", b"1")], NO_BODY)
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "reusable"),
+    [
+        (204, [], True),
+        (204, [(b"Content-Length", b"0")], True),
+        (204, [LENGTH_5], False),
+        (204, [CHUNKED], False),
+        (304, [LENGTH_5], True),
+    ],
+)
+def test_reuse_behind_a_body_that_may_not_come(status: int, fields: list[Field], reusable: bool) -> None:
+    """An app that announces a body with 204 may send it, late; with 304 a length tells of another response's."""
+    assert from_app(status, b"", fields, "1.1").reusable is reusable
 
 
 REUSABLE = [
@@ -497,6 +540,7 @@ REUSABLE = [
     ("1.0", b"Keep-Alive", [LENGTH_5], True),
     ("1.0", b"close", [LENGTH_5], False),
     ("1.1", None, [CHUNKED], True),
+    ("1.0", b"keep-alive", [CHUNKED], False),
     ("1.1", None, [], False),
     ("1.0", b"keep-alive", [], False),
 ]

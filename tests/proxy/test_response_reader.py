@@ -104,6 +104,35 @@ RESPONSES: list[tuple[str, bytes, Heard]] = [
     ("equal lengths", OK + b"Content-Length: 5\r\n" * 2 + b"\r\nhello", Heard(200, b"hello", whole=True)),
     ("a control byte", OK + b"X: a\x01b\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True)),
     ("a fold", OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n", Heard(200, whole=True)),
+    ("a blank before the colon", OK + b"Content-Length : 5\r\n\r\nhello", Heard(200, b"hello", whole=True)),
+    ("a list of equal lengths", OK + b"Content-Length: 5, 5\r\n\r\nhello", Heard(200, b"hello", whole=True)),
+    ("HTTP/2.0", b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok", Heard(200, b"ok", whole=True)),
+    ("bare LF until the end", b"HTTP/1.1 200 OK\n\nhello", Heard(200, b"hello", whole_at_end=True)),
+    (
+        "a blank behind a chunk's size",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n3 \r\nhel\r\n2\t\r\nlo\r\n0 \r\n\r\n",
+        Heard(200, b"hello", whole=True, reusable=True),
+    ),
+    (
+        "bare LF behind an interim",
+        b"HTTP/1.1 103 x\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\nContent-Length: 1\n\nx",
+        Heard(200, b"x", interims=[103], whole=True),
+    ),
+    (
+        "equal lengths behind interims",
+        b"HTTP/1.1 103 x\r\n\r\nHTTP/1.1 103 x\r\n\r\n" + OK + b"Content-Length: 1\r\n" * 2 + b"\r\nx",
+        Heard(200, b"x", interims=[103, 103], whole=True),
+    ),
+    (
+        "an interim that asks to close",
+        b"HTTP/1.1 103 x\r\nConnection: close\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\nx",
+        Heard(200, b"x", interims=[103], whole=True, reusable=True),
+    ),
+    (
+        "an HTTP/1.0 interim",
+        b"HTTP/1.0 100 x\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\nx",
+        Heard(200, b"x", interims=[100], whole=True, reusable=True),
+    ),
 ]  # fmt: skip
 
 
@@ -174,6 +203,17 @@ def test_surplus_spoils_the_connection(data: bytes, cut: Callable[[bytes], list[
     assert not heard.reusable
 
 
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+def test_what_lies_behind_a_change_of_protocol(line_end: bytes) -> None:
+    """It is kept for who speaks that protocol, however patiently the head was read."""
+    reader = ResponseReader()
+    reader.begin(for_head=False, offered=b"chat")
+    head = line_end.join([b"HTTP/1.1 101 x", b"Connection: upgrade", b"Upgrade: chat", b"", b""])
+    reader.feed(memoryview(head + b"HTTP/1.1 is not spoken here"))
+    assert [interim.status for interim in reader.interims] == [101]
+    assert reader.rest == b"HTTP/1.1 is not spoken here"
+
+
 def test_a_body_for_head_spoils_the_connection() -> None:
     """An app that sends a body to HEAD has its response passed on, and its connection closed."""
     heard = hear([OK + b"Content-Length: 5\r\n\r\nhello"], for_head=True)
@@ -217,10 +257,26 @@ def test_what_is_no_response(data: bytes, cut: Callable[[bytes], list[bytes]]) -
         hear(cut(data))
 
 
-def test_spaces_after_a_chunks_size() -> None:
-    """Old apps put them there; what came before anything was handed on is read once more, leniently."""
-    heard = hear([OK + b"Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n0\r\n\r\n"])
-    assert (heard.body, heard.whole, heard.reusable) == (b"hello", True, False)
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("rest", [b"2\nlo\n0\n\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nlo"])
+def test_odd_chunks_behind_what_was_handed_on(rest: bytes) -> None:
+    """What is no chunk ends the response."""
+    with pytest.raises(AppInvalid):
+        hear([CHUNKED + b"3\r\nhel\r\n", rest])
+
+
+def test_a_response_in_place_of_a_chunk() -> None:
+    """What stands where the first chunk is due is a chunk or nothing: it can't be taken for a head."""
+    with pytest.raises(AppInvalid):
+        hear([CHUNKED, OK + b"Content-Length: 6\r\n\r\nforged"])
+
+
+def test_trailers_are_bounded() -> None:
+    """Trailers without end are given up, as heads are."""
+    with pytest.raises(AppInvalid):
+        hear([CHUNKED + b"0\r\n", *[b"X: " + b"y" * 1000 + b"\r\n"] * 400])
 
 
 @pytest.mark.parametrize("fold", [b"\r\n\t", b"\r\n   ", b"\n "])

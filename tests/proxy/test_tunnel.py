@@ -1,6 +1,7 @@
 """Bytes both ways, on plain sockets: what tests/e2e/test_upgrade.py can not bring about at will."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import pytest
 from tests.proxy.loopback import Scene, Wire, proxied, turns, until
 from tests.proxy.test_front import run
 from tlsproxy.proxy.limits import Timeouts
-from tlsproxy.proxy.tunnel import Tunnel
+from tlsproxy.proxy.tunnel import End, Tunnel
 
 OFFER = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
@@ -155,6 +156,57 @@ def test_a_reset_is_passed_on(side: str) -> None:
             here.reset()
             assert await there.rest() == b""
             assert await at.over() == (101, "client_gone" if side == "client" else "app_reset")
+
+    run(scene())
+
+
+def test_an_end_may_meet_a_reset() -> None:
+    """A client that ends when the app's reset waits to be read is cut when its turn has come, and not for its end."""
+
+    async def scene() -> None:
+        async with opened() as at:
+            app = at.tunnel.app
+            app.transport.pause_reading()
+            at.app.reset()
+            await turns()
+            at.client.end()
+            await until(lambda: app.other.spoken)
+            await turns()
+            assert not app.other.lost
+            app.transport.resume_reading()
+            assert await at.over() == (101, "app_reset")
+
+    run(scene())
+
+
+def test_nothing_is_left_of_it() -> None:
+    """A tunnel that is over is freed at once, with the connections that it stood on, and not by a later collection."""
+
+    async def scene() -> None:
+        async with opened() as at:
+            at.client.end()
+            at.app.end()
+            await at.over()
+            await turns()
+            gc.disable()
+            try:
+                assert not any(isinstance(left, Tunnel | End) for left in gc.get_objects())
+            finally:
+                gc.enable()
+
+    run(scene())
+
+
+def test_a_stop_is_told_of_at_once() -> None:
+    """`stop` is followed by the end of the process: the line does not wait for a client who does not read."""
+
+    async def scene() -> None:
+        async with opened() as at:
+            at.tunnel.stop()
+            assert at.scene.lines.told == [(101, "draining")]
+            assert at.scene.journal.tally.tunnels == 0
+            assert await at.client.rest() == await at.app.rest() == b""
+            assert len(at.scene.lines.told) == 1
 
     run(scene())
 

@@ -259,7 +259,7 @@ def test_who_speaks_to_nobody_is_not_kept() -> None:
         async with connected() as pair:
             pair.app.sendall(OK + b"Content-Length: 0\r\n\r\n")
             await until(lambda: pair.upstream._early)
-            pair.upstream.idle(0)
+            pair.upstream.unclaimed(1.0)
             assert pair.upstream.is_closing
 
     asyncio.run(scene())

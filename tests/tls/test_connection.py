@@ -253,6 +253,38 @@ async def test_abort_says_none(scene: Scene) -> None:
 
 
 @staged
+async def test_abort_has_a_deadline(scene: Scene) -> None:
+    """A client that does not read has a moment, which is not prolonged by aborting again."""
+    _, upper = await scene.connect()
+    upper.transport.write(TOO_MUCH)
+    upper.transport.abort()
+    deadline = upper.transport.deadline
+    upper.transport.abort()
+    assert upper.transport.deadline == pytest.approx(deadline, abs=1e-4)
+    upper.transport.deadline = deadline - LINGER
+    upper.transport.abort()
+    scene.later(0)
+    assert await upper.lost() == ["made", "pause", "lost"]
+
+
+@staged
+async def test_nothing_is_left_of_it(scene: Scene) -> None:
+    """A connection that has ended is freed at once: OpenSSL's buffers do not wait for a collection."""
+    scene.keep_open = 0
+    client, upper = await scene.connect()
+    client.write(client.goodbye())
+    await upper.lost()
+    await turns()
+    del upper.transport
+    scene.connections.clear()
+    gc.disable()
+    try:
+        assert not any(isinstance(left, Connection) for left in gc.get_objects())
+    finally:
+        gc.enable()
+
+
+@staged
 async def test_nothing_happens_after_the_end(scene: Scene) -> None:
     """Whatever the upper asks of a connection that has ended is passed over."""
     client, upper = await scene.connect()
@@ -385,23 +417,36 @@ async def test_a_failed_write_is_the_end(scene: Scene, end: Callable[[Connection
     assert await upper.lost() == ["made", "lost"]
 
 
+@staged
+async def test_write_eof_may_come_behind_a_reset(scene: Scene) -> None:
+    """An upper that ends its direction when a reset waits to be read is not troubled with it: it is told in its turn."""
+    client, upper = await scene.connect()
+    upper.transport.pause_reading()
+    client.reset()
+    await turns()
+    upper.transport.write_eof()
+    upper.transport.resume_reading()
+    assert await upper.lost() == ["made", "lost"]
+
+
 @pytest.mark.parametrize("half_closed", [False, True])
 @both_versions
 @staged
 async def test_a_forged_record_is_the_end(scene: Scene, version: ssl.TLSVersion, half_closed: bool) -> None:
-    """What came before it is handed on; the connection ends with an alert, or after a moment if we had said goodbye."""
+    """What came before it is handed on, and it is no orderly end; the client has an alert, or a moment to read on."""
     client, upper = await scene.connect(trustful(version))
     if half_closed:
         upper.transport.write_eof()
     client.write(client.seal(b"good") + FORGED)
-    await until(lambda: upper.pieces == [b"good"])
+    assert await upper.lost() == ["made", "lost"]
+    assert upper.pieces == [b"good"]
+    assert isinstance(upper.lost_with, ssl.SSLError)
     if half_closed:
-        await until(lambda: bool(scene.acceptor.timed))
+        assert upper.transport in scene.acceptor.timed
         scene.later(LINGER + 1)
     else:
         with pytest.raises(ssl.SSLError, match=r"(?i)bad.record.mac"):
             await client.rest()
-    assert await upper.lost() == ["made", "lost"]
 
 
 # ---------------------------------------------------------------------------- deadlines

@@ -224,8 +224,12 @@ class Exchange(Record):
             self._say_continue(response.reason)
         elif response.status == 101:
             self._switch(response)
-        elif self._stream is not None and self.version != (1, 0):
-            self._stream.interim(response.status, response.reason, response.fields)
+        else:
+            if self._body_ended:
+                # What 102 is for: the app is at work.
+                self.deadline = monotonic() + self._service.timeouts.response
+            if self._stream is not None and self.version != (1, 0):
+                self._stream.interim(response.status, response.reason, response.fields)
 
     def _say_continue(self, reason: bytes) -> None:
         if self._stream is not None and self._awaits_continue:
@@ -271,7 +275,7 @@ class Exchange(Record):
             trailers=trailers,
         )
         if end:
-            self._over()
+            self._service.journal.ended(self)
 
     def relay(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
         """Pass on more of the body."""
@@ -280,7 +284,7 @@ class Exchange(Record):
         self._passing(chunks, end=end)
         stream.send(chunks, end=end, trailers=trailers)
         if end:
-            self._over()
+            self._service.journal.ended(self)
 
     def _passing(self, chunks: Sequence[bytes], *, end: bool) -> None:
         """Count what goes to the client; a whole response gives the connection back before the client has it."""
@@ -328,7 +332,7 @@ class Exchange(Record):
         """End the app's work: the client has left."""
         if self._stream is not None:
             self._leave()
-            self._over(ClientGone())
+            self._service.journal.ended(self, ClientGone())
 
     def expired(self) -> None:
         """End what has taken too long."""
@@ -354,7 +358,7 @@ class Exchange(Record):
             self.sent = sum(map(len, chunks))
             framing: Framing = NO_BODY if self._for_head else BY_LENGTH
             stream.start(refusal.status, phrase(refusal.status), fields, framing, chunks, end=True)
-        self._over(refusal)
+        self._service.journal.ended(self, refusal)
 
     def _leave(self) -> None:
         """Have nothing to do with the client or the app any more."""
@@ -364,6 +368,3 @@ class Exchange(Record):
             upstream.drop()
         else:
             self._service.pool.withdraw(self)
-
-    def _over(self, refusal: Refusal | None = None) -> None:
-        self._service.journal.ended(self, refusal)

@@ -18,7 +18,7 @@ import re
 
 from aiohttp import http_parser
 from aiohttp.http import HttpRequestParser, RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from tlsproxy.proxy.limits import LENGTH_DIGITS, Limits
@@ -140,7 +140,7 @@ class Feed:
         try:
             messages, _, _ = self._parser.feed_data(piece)
         except HttpProcessingError as error:
-            raise self._refusal(error, piece) from error
+            raise _refusal(error) from error
         if not messages:
             if not self._lined:
                 self._begin_line(piece)
@@ -150,7 +150,8 @@ class Feed:
             piece = self._line + piece
             self._line = b""
             self._lined = False
-        if not piece.startswith(_VERSION, len(message.method) + len(message.path) + 1):
+        # The parser gives no target for a CONNECT without one.
+        if not piece.startswith(_VERSION, len(message.method) + len(message.path or "") + 1):
             raise BadRequest(_NO_LINE)
         self._taken = 0
         self.in_head = False
@@ -206,14 +207,6 @@ class Feed:
         self._seam = (seam + data)[-3:] if len(data) < 3 else data[-3:]
         return data, b""
 
-    def _refusal(self, error: HttpProcessingError, piece: bytes) -> Refusal:
-        """The parser's error as ours."""
-        if isinstance(error, LineTooLong):
-            return self._too_large(piece)
-        if "Too many headers" in error.message:
-            return FieldsTooLarge(f"more than {_MAX_FIELDS} fields")
-        return BadRequest(_told(error))
-
     def _too_large(self, piece: bytes) -> Refusal:
         detail = f"more than {self._limits.head} bytes"
         allowed = piece[: self._limits.head - (self._taken - len(piece))]
@@ -248,7 +241,7 @@ class Feed:
         try:
             self._parser.feed_data(piece)
         except HttpProcessingError as error:
-            raise BadRequest(_told(error)) from error
+            raise _refusal(error) from error
         body = payload.read_nowait(-1)
         self._taken += len(body)
         if self._limits.body and self._taken > self._limits.body:
@@ -337,6 +330,8 @@ def _chunk_size(line: bytes) -> int:
     return size
 
 
-def _told(error: HttpProcessingError) -> str:
-    """The parser's reason on one line, without the client's bytes."""
-    return error.message.partition("\n")[0].rstrip(":")
+def _refusal(error: HttpProcessingError) -> Refusal:
+    """The parser's error as ours, its reason on one line, without the client's bytes."""
+    if "Too many headers" in error.message:
+        return FieldsTooLarge(f"more than {_MAX_FIELDS} fields")
+    return BadRequest(error.message.partition("\n")[0].rstrip(":"))

@@ -308,15 +308,14 @@ class Front(asyncio.Protocol):
         elif self._http10:
             parts.append(b"Connection: keep-alive\r\n")
         parts.append(b"\r\n")
-        self._add_body(parts, chunks, end=end, trailers=trailers)
+        parts += _chunked(chunks, end=end, trailers=trailers) if self._chunking else chunks
         self.transport.write(b"".join(parts))
         if end:
             self._answered()
 
     def send(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field] = ()) -> None:
         """Send more of the body, in one write."""
-        parts: list[bytes] = []
-        self._add_body(parts, chunks, end=end, trailers=trailers)
+        parts = _chunked(chunks, end=end, trailers=trailers) if self._chunking else chunks
         if parts:
             self.transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
         if end:
@@ -331,18 +330,6 @@ class Front(asyncio.Protocol):
         tunnel.client.take(self.transport, slow=self.slow)
         tunnel.open(self._server, tail, half_closed=self._half_closed)
         self._server.ended(self)
-
-    def _add_body(self, parts: list[bytes], chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
-        """Add pieces of the body, framed (RFC 9112 section 7.1)."""
-        if not self._chunking:
-            parts.extend(chunks)
-            return
-        for chunk in chunks:
-            parts += b"%x\r\n" % len(chunk), chunk, b"\r\n"
-        if end:
-            parts.append(b"0\r\n")
-            parts.extend(b"%b: %b\r\n" % field for field in trailers)
-            parts.append(b"\r\n")
 
     def _answered(self) -> None:
         """Go on after a response: to the next request, or to the end."""
@@ -463,3 +450,15 @@ _UNSIZED = frozenset({BY_CHUNKS, BY_CLOSE})
 def _head(status: int, reason: bytes, fields: Sequence[Field]) -> list[bytes]:
     """The lines of a response's head, without the empty one."""
     return [b"HTTP/1.1 %d %b\r\n" % (status, reason), *[b"%b: %b\r\n" % field for field in fields]]
+
+
+def _chunked(chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> list[bytes]:
+    """Pieces of a body in chunks (RFC 9112 section 7.1)."""
+    parts: list[bytes] = []
+    for chunk in chunks:
+        parts += b"%x\r\n" % len(chunk), chunk, b"\r\n"
+    if end:
+        parts.append(b"0\r\n")
+        parts.extend(b"%b: %b\r\n" % field for field in trailers)
+        parts.append(b"\r\n")
+    return parts

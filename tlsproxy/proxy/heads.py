@@ -175,13 +175,15 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
     noted: dict[int, bytes] = {}
     for field in request.raw_headers:
         kind = _request_kinds[field[0]]
-        if kind & PASS:
-            lines.append(b"%b: %b\r\n" % field)
-        if kind & NOTE:
-            noted[kind] = field[1] if kind not in noted else _joined(kind, noted[kind], field[1])
+        if kind != PASS:
+            if kind & NOTE:
+                noted[kind] = field[1] if kind not in noted else _joined(kind, noted[kind], field[1])
+            if not kind & PASS:
+                continue
+        lines.append(b"%b: %b\r\n" % field)
     target = request.path.encode("utf-8", "surrogateescape")
     host = noted.get(HOST)
-    if target[:1] != b"/" or b"#" in target or not host:
+    if target[:1] != b"/" or "#" in request.path or not host:
         target, host = _unusual_target(request, target, host, lines, peer)
     if CONNECTION in noted and (named := _options(noted[CONNECTION]).named):
         lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
@@ -344,7 +346,7 @@ def from_app(
         status: 100 to 999.
         reason: the phrase, may be empty.
         fields: as they came.
-        version: of the app's HTTP, "1.1" or "1.0".
+        version: of the app's HTTP, "1.1" or "1.0"; a later one is believed to speak as 1.1 (RFC 9110 section 2.5).
         for_head: whether it answers a HEAD request and so has no body, whatever its fields say.
         offered: the protocols that the request named in Upgrade.
 
@@ -352,16 +354,20 @@ def from_app(
         AppInvalid: its framing is ambiguous (nginx refuses these since 1.23), or it changes to a protocol that was
             not offered.
     """
-    if status < 100 or version not in {"1.1", "1.0"}:
+    if status < 100 or version[0] == "0":
         raise AppInvalid(f"HTTP/{version} {status}")
+    if 0 in reason:
+        raise AppInvalid("a NUL in the reason phrase")
     kept: list[Field] = []
     noted: dict[int, bytes] = {}
     for field in fields:
         kind = _response_kinds[field[0]]
-        if kind & NOTE:
-            noted[kind] = field[1] if kind not in noted else b"%b, %b" % (noted[kind], field[1])
-        if kind & PASS:
-            kept.append(field)
+        if kind != PASS:
+            if kind & NOTE:
+                noted[kind] = field[1] if kind not in noted else b"%b, %b" % (noted[kind], field[1])
+            if not kind & PASS:
+                continue
+        kept.append(field)
     close, keep_alive, upgrade, named = _options(noted[CONNECTION]) if CONNECTION in noted else _NO_OPTIONS
     if named:
         kept = [field for field in kept if field[0].lower() not in named]

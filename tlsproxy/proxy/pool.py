@@ -172,7 +172,7 @@ class Pool:
             return
         guest = self._lending.returned(upstream)
         if guest is None:
-            upstream.idle(monotonic())
+            upstream.idle_since = monotonic()
         else:
             self._hand(upstream, guest, used=True)
 
@@ -230,7 +230,7 @@ class Pool:
             return
         guest = self._lending.opened(upstream)
         if guest is None:
-            upstream.idle(monotonic())
+            upstream.unclaimed(monotonic())
         else:
             self._hand(upstream, guest, used=False)
 

@@ -71,7 +71,7 @@ class JsonLines(RequestLog):
 
     def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
         strings = self._strings
-        target = self._target(record)
+        target = record.target if self._query else self._target(record)
         agent = record.agent
         referer = record.referer if self._query else self._referer(record)
         why = f'"{reason}"' if reason else "null"

@@ -1,15 +1,26 @@
-"""Responses from the app's bytes: by httptools' parser (llhttp), and with more patience only where that one refuses.
+"""Responses from the app's bytes: httptools' parser (llhttp), read strictly first and leniently only where that fails.
 
 Does no I/O and knows neither connections nor clients; what comes in a feed is gathered for the owner to take.
 """
 
+import re
 from typing import Final, Literal
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from tlsproxy.proxy.heads import BY_CHUNKS, BY_CLOSE, NO_BODY, Field, Response, from_app, passes_as_trailer
-from tlsproxy.proxy.patient_parser import PatientParser
+from tlsproxy.proxy.head_mending import WHOLE_HEAD, mended
+from tlsproxy.proxy.heads import BY_CLOSE, NO_BODY, Field, Response, from_app, passes_as_trailer
 from tlsproxy.proxy.refusals import AppInvalid
+
+# An end of line inside a value: a fold (RFC 9112 section 5.2), or what would be one more line to another reader.
+_FOLD = re.compile(rb"[\r\n]+[ \t]*")
+
+# A head that can't become one, however it goes on.
+_HOPELESS = re.compile(rb"(?!HTTP/)(?!H?T{0,2}P?/?\Z)|.*?\r[^\n]", re.DOTALL)
+
+# For what can't be read again: Apache 1.3 pads the last sizes of a body, when the first chunks have long been handed
+# on, and an interim response that asks to close is none the less followed by the final one.
+_ALWAYS = {"lenient_spaces_after_chunk_size": True, "lenient_data_after_close": True, "lenient_keep_alive": True}
 
 # Where in a response a reader stands.
 Part = Literal[0, 1, 2]
@@ -24,17 +35,17 @@ class ResponseReader:
     After each `feed` its attributes tell what has come since: the owner takes `chunks` and `interims` and empties them.
 
     Old apps end lines with a bare LF, fold fields and say a length twice. Reading so all the time would cost each
-    request 2 us, so what the strict parser refuses is read once more, with patience, from the first byte on that was
-    not handed on: that of a head, or of the first chunk. The connection is not used again then.
+    request 2 us, so a head that the strict reading refuses is read once more, leniently; what could split the response
+    is made harmless, and its connection is not used again.
     """
 
     __slots__ = (
+        "_fault",
         "_fields",
         "_for_head",
         "_head_size",
-        "_is_odd",
         "_kept",
-        "_kept_part",
+        "_lenient",
         "_offered",
         "_parser",
         "_reason",
@@ -51,7 +62,8 @@ class ResponseReader:
     MAX_HEAD = 256 * 1024
 
     def __init__(self) -> None:
-        self._parser: HttpResponseParser | PatientParser | None = None
+        self._parser: HttpResponseParser | None = None
+        self._fault: AppInvalid | None = None
         self._fields: list[Field] = []
         self._reason = b""
         self.interims: list[Response] = []
@@ -65,17 +77,13 @@ class ResponseReader:
         """Expect a response; `for_head`: to a HEAD request; `offered`: the protocols of the request's Upgrade."""
         if self._parser is None:
             self._parser = HttpResponseParser(self)
-            # Apache 1.3 pads the last sizes of a body, when the first chunks have long been handed on.
-            self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
+            self._parser.set_dangerous_leniencies(**_ALWAYS)
         self._for_head = for_head
         self._offered = offered
-        self._is_odd = False
-        """Whether it took patience to read."""
+        self._lenient = False
         self._head_size = 0
-        self._kept: bytes | None = b""
-        """What was read of a head that is not whole, or of a body of which no content has come; None behind that."""
-        self._kept_part: Part = HEAD
-        """Which of the two it is."""
+        self._kept: tuple[bytes, ...] | None = ()
+        """What was read of a head that is not whole; None once the response was handed on."""
         self.part: Part = HEAD
         self.response: Response | None = None
         self.chunks: list[bytes] = []
@@ -96,45 +104,52 @@ class ResponseReader:
             self.rest = bytes(data[upgrade.args[0] :])
         except HttpParserError as error:
             self._stumble(error, data)
-        if self.part == DONE or self.chunks:
-            self._kept = None
-        else:
+        if self.part == HEAD:
             self._keep(data)
+        else:
+            self._kept = None
 
     def _keep(self, data: memoryview) -> None:
-        """Keep what came and was not handed on, should it have to be read again."""
-        if self.part == HEAD:
-            if self._head_size > self.MAX_HEAD:
-                raise self._too_large()
-        elif self.response is None or self.response.framing != BY_CHUNKS:
-            # Nothing of such a body can be refused.
-            self._kept = None
-        if self._kept is None:
-            return
-        self._kept += data
-        if self.interims or self.part == BODY:
-            # A head was handed on, and what lies behind it has no empty line yet.
-            self._kept = self._kept.rpartition(b"\r\n\r\n")[2]
-        self._kept_part = self.part
+        """Keep a part of a head, should it have to be read again."""
+        if self._head_size > self.MAX_HEAD:
+            raise self._too_large()
+        self._kept = (*(self._kept or ()), bytes(data))
+        if self.interims:
+            # They are handed on, and what lies behind them has no empty line yet.
+            self._kept = (b"".join(self._kept).rpartition(b"\r\n\r\n")[2],)
 
     def _too_large(self) -> AppInvalid:
         return AppInvalid(f"a response whose fields take more than {self.MAX_HEAD} bytes")
 
     def _stumble(self, error: HttpParserError, data: memoryview) -> None:
-        """Read with patience what the parser has refused, where nothing of it was handed on."""
+        """Go on after what the strict reading refuses, where that is harmless."""
         if self.part == DONE:
             self.surplus = True
             return
-        if self._kept is None:
-            raise AppInvalid(str(error.__context__ or error)) from error
-        unread, self._kept = self._kept + data, None
-        self._is_odd = True
-        self.chunks, self.trailers = [], ()
-        if self._kept_part == HEAD:
-            self.part, self.response = HEAD, None
-            self.interims.clear()
-        self._parser = PatientParser(self)
-        self._parser.feed_data(unread)
+        if self._kept is None or self._lenient:
+            raise self._fault or AppInvalid(str(error)) from error
+        whole = b"".join((*self._kept, data)).lstrip(b"\r\n")
+        if WHOLE_HEAD.match(whole) or _HOPELESS.match(whole):
+            self._read_again(whole)
+
+    def _read_again(self, data: bytes) -> None:
+        """Read from the first byte on that was not handed on, leniently."""
+        self.begin(for_head=self._for_head, offered=self._offered)
+        self._fault = None
+        self.interims.clear()
+        self._lenient = True
+        self._head_size = len(data)
+        self._parser = HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_version=True, lenient_optional_cr_before_lf=True, **_ALWAYS
+        )
+        data = mended(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self.rest = data[upgrade.args[0] :]
+        except HttpParserError as error:
+            self._stumble(error, memoryview(b""))
 
     def end(self) -> bool:
         """Take note that the connection has ended; whether that makes the response whole."""
@@ -150,7 +165,7 @@ class ResponseReader:
     @property
     def reusable(self) -> bool:
         """Whether the connection may carry another request."""
-        return self.response is not None and self.response.reusable and not self.surplus and not self._is_odd
+        return self.response is not None and self.response.reusable and not self.surplus and not self._lenient
 
     def forget(self) -> None:
         """Let go of the parser, which waits for a body that a HEAD's answer announces, or is in a cycle with us."""
@@ -167,19 +182,27 @@ class ResponseReader:
 
     def on_status(self, reason: bytes) -> None:
         """A piece of the reason phrase."""
-        if b"\0" in reason:
-            raise AppInvalid("a NUL in the reason phrase")
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or of the trailer section."""
+        if self._lenient:
+            value = self._harmless(value)
         if self.part == HEAD:
             self._fields.append((name, value.rstrip(b" \t")))
         elif self.part == BODY and passes_as_trailer(name):
             self._head_size += len(name) + len(value)
             if self._head_size > self.MAX_HEAD:
-                raise self._too_large()
+                self._fault = self._too_large()
+                raise self._fault
             self.trailers += ((name, value.rstrip(b" \t")),)
+
+    def _harmless(self, value: bytes) -> bytes:
+        """A value that is one line to every reader."""
+        if b"\0" in value:
+            self._fault = AppInvalid("a NUL in a field")
+            raise self._fault
+        return _FOLD.sub(b" ", value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -187,14 +210,18 @@ class ResponseReader:
         if self.part != HEAD or parser is None:
             return
         status = parser.get_status_code()
-        response = from_app(
-            status,
-            self._reason,
-            self._fields,
-            parser.get_http_version(),
-            for_head=self._for_head,
-            offered=self._offered,
-        )
+        try:
+            response = from_app(
+                status,
+                self._reason,
+                self._fields,
+                parser.get_http_version(),
+                for_head=self._for_head,
+                offered=self._offered,
+            )
+        except AppInvalid as fault:
+            self._fault = fault
+            raise
         if status < 200:
             self.interims.append(response)
             return
@@ -212,7 +239,3 @@ class ResponseReader:
         """The message is whole."""
         if self.part == BODY:
             self.part = DONE
-
-    def on_switch(self, rest: bytes) -> None:
-        """The head was a 101; not called by httptools, which raises HttpParserUpgrade."""
-        self.rest = rest

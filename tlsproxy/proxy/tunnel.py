@@ -9,6 +9,7 @@ import asyncio
 import math
 import socket
 import struct
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
@@ -36,7 +37,8 @@ class End(asyncio.Protocol):
     __slots__ = ("_tunnel", "lost", "moved", "other", "slow", "spoken", "transport")
 
     def __init__(self, tunnel: "Tunnel") -> None:
-        self._tunnel = tunnel
+        self._tunnel: Tunnel | None = tunnel
+        """None when it is over."""
         self.transport: asyncio.Transport
         self.other: End
         self.moved = 0
@@ -68,7 +70,9 @@ class End(asyncio.Protocol):
             other.transport.close()
             return False
         if not other.transport.is_closing():
-            other.transport.write_eof()
+            # asyncio's transport raises where a reset has come that it has not read yet; uvloop's tells of it later.
+            with suppress(OSError):
+                other.transport.write_eof()
         return True
 
     def pause_writing(self) -> None:
@@ -86,7 +90,14 @@ class End(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self.lost = True
-        self._tunnel.lost_end(self, None if self.spoken else exc)
+        if self._tunnel is not None:
+            self._tunnel.lost_end(self, None if self.spoken else exc)
+        # Ends in a cycle would keep both connections, with what TLS has of buffers, until a collection finds them.
+        del self.other
+
+    def leave(self) -> None:
+        """Tell the tunnel no more."""
+        self._tunnel = None
 
     def cut(self) -> None:
         """End so that what was said can't be taken for the whole: on TLS without close_notify."""
@@ -209,6 +220,8 @@ class Tunnel:
             other.cut()
 
     def _over(self) -> None:
+        for end in (self.client, self.app):
+            end.leave()
         self._count()
         self._journal.tally.tunnels -= 1
         self._owner.ended(self)
@@ -228,8 +241,9 @@ class Tunnel:
         """Go on: a tunnel has no next request before which it could end."""
 
     def stop(self) -> None:
-        """End both sides at once."""
+        """End both sides at once, and do not wait for that: the process may be faster."""
         self._cut(Draining("a tunnel was cut at the end of draining"))
+        self._over()
 
     def sweep(self, now: float) -> None:
         """Keep the counts up to date, and end what has been silent for too long."""

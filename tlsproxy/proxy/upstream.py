@@ -58,7 +58,6 @@ class Upstream(asyncio.BufferedProtocol):
     __slots__ = (
         "_borrower",
         "_early",
-        "_fresh",
         "_holding",
         "_owner",
         "_reader",
@@ -75,11 +74,10 @@ class Upstream(asyncio.BufferedProtocol):
         self._told = False
         self._holding = False
         self._writing_paused = False
-        self._fresh = True
-        """Whether nobody has had it yet, and it has never been idle."""
         self._early = b""
         """What the app has said before anybody had it."""
         self.idle_since = 0.0
+        """0 until it has been idle."""
 
     def __repr__(self) -> str:
         state = "idle" if self._borrower is None else "lent"
@@ -91,7 +89,6 @@ class Upstream(asyncio.BufferedProtocol):
         """Take the connection for one request; `for_head`: a HEAD; `offered`: the protocols of its Upgrade."""
         self._borrower = borrower
         self._told = False
-        self._fresh = False
         self._reader.begin(for_head=for_head, offered=offered)
         if self._early:
             # Reading stays paused until that has been heard, unless the borrower holds it for longer.
@@ -146,10 +143,9 @@ class Upstream(asyncio.BufferedProtocol):
 
     # ------------------------------------------------------------------ what its owner does
 
-    def idle(self, now: float) -> None:
-        """Be idle from now on; what an app says to nobody can't be anybody's answer."""
+    def unclaimed(self, now: float) -> None:
+        """Be idle before anybody had it; what an app has said to nobody can't be anybody's answer."""
         self.idle_since = now
-        self._fresh = False
         if self._early:
             self.close()
 
@@ -198,7 +194,7 @@ class Upstream(asyncio.BufferedProtocol):
 
         Bytes on an idle connection end it: they would be taken for the answer to the next request.
         """
-        if self._fresh:
+        if not self._reader.heard:
             self._early += bytes(view[:nbytes])
             self.hold()
         else:

@@ -288,8 +288,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Say no more, and let the client read what was said: closing on unread input would take it away."""
         self._state = LEAVING
         self._set_deadline(_LINGER)
-        if not self._tcp.is_closing():
-            self._tcp.write_eof()
+        self._end_tcp()
 
     def _flush(self) -> None:
         """Send what OpenSSL has to say of its own: handshake, tickets, alerts."""
@@ -317,7 +316,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             except ssl.SSLWantReadError:
                 continue
             except ssl.SSLError as problem:
-                error = problem
+                # Its traceback would hold this frame, which holds it: a cycle around the whole connection.
+                error = problem.with_traceback(None)
                 break
         if self._outgoing.pending:
             self._flush()
@@ -334,13 +334,14 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._peer_done = True
             if upper is None or not upper.eof_received():
                 self.close()
-        elif self._eof_sent:
-            self._leave()
         else:
-            self._state = CLOSED
-            self._set_deadline(self._acceptor.close_timeout)
+            if self._eof_sent:
+                self._leave()
+            else:
+                self._state = CLOSED
+                self._set_deadline(self._acceptor.close_timeout)
+                self._tcp.close()
             self._lose(error)
-            self._tcp.close()
 
     # ------------------------------------------------------------------ the transport of the protocol above
 
@@ -370,8 +371,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Send close_notify and end the TCP connection's direction; reading goes on."""
         if self._state == OPEN and not self._eof_sent:
             self._notify()
-            if not self._tcp.is_closing():
-                self._tcp.write_eof()
+            self._end_tcp()
 
     def close(self) -> None:
         """Send close_notify and close once all has gone out."""
@@ -385,8 +385,9 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """End without close_notify: what was sent can't be taken for the whole, though a little may still go out."""
         self._state = CLOSED
         if self._tcp.get_write_buffer_size():
-            self._set_deadline(_LINGER)
             self._tcp.close()
+            # Whoever aborts again and again does not put it off.
+            self._set_deadline(min(_LINGER, self.deadline - monotonic()))
         else:
             self._tcp.abort()
 
@@ -427,6 +428,13 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Read on."""
         if not self._tcp.is_closing():
             self._tcp.resume_reading()
+
+    def _end_tcp(self) -> None:
+        """End the TCP connection's direction."""
+        if not self._tcp.is_closing():
+            # asyncio's transport raises where a reset has come that it has not read yet; uvloop's tells of it later.
+            with suppress(OSError):
+                self._tcp.write_eof()
 
     def _notify(self) -> None:
         """Send close_notify, once."""

@@ -48,7 +48,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     elif path == "/events":
         await events(query["name"], receive, send)
     else:
-        length, digest = await digested(receive)
+        length, digest = await digested(receive, float(query.get("pause", 0)))
         if path == "/step":
             steps[query["name"]].release()
         await respond(send, *answer(path, query, cast("str", scope["method"]), length, digest))
@@ -65,13 +65,14 @@ def answer(path: str, query: dict[str, str], method: str, length: int, digest: s
     return 200, {"content-type": "application/json"}, json.dumps(told).encode()
 
 
-async def digested(receive: Receive) -> tuple[int, str]:
-    """The length and the digest of the request body."""
+async def digested(receive: Receive, pause: float) -> tuple[int, str]:
+    """The length and the digest of the request body, of which a piece is taken every `pause` seconds."""
     length, digest = 0, hashlib.sha256()
     while (message := await receive())["type"] == "http.request":
         piece = cast("bytes", message["body"])
         length += len(piece)
         digest.update(piece)
+        await asyncio.sleep(pause)
         if not message["more_body"]:
             break
     return length, digest.hexdigest()
