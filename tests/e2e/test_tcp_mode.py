@@ -90,6 +90,24 @@ def test_the_client_half_closes(app: ScriptedApp, relay: Sidecar) -> None:
         assert client.ended == "close_notify"
 
 
+def test_a_broken_record_is_no_end(app: ScriptedApp, relay: Sidecar) -> None:
+    """Records that were tampered with look to the app like a reset, also when it has ended its own direction."""
+    ended: list[str] = []
+
+    def script(connection: AppConnection) -> None:
+        connection.finish_sending()
+        ended.append(connection.wait_closed())
+
+    app.script(script)
+    with relay.connect() as client:
+        assert client.read_to_end() == b""
+        client.send(b"a part")
+        client.socket.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        wait_until(lambda: ended, "the app hears of the end")
+    assert ended == ["reset"]
+    assert relay.wait_for_line(received=6)["reason"] == "client_gone"
+
+
 @pytest.mark.parametrize(("offered", "chosen"), [(["h2"], "h2"), (["x", "mqtt"], "mqtt"), (["x"], None), ([], None)])
 def test_protocols_are_agreed_on(relay: Sidecar, offered: list[str], chosen: str | None) -> None:
     """What ALPN lists is offered, and what the client does not know is not insisted on."""

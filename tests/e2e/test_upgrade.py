@@ -1,5 +1,6 @@
 """Upgrades: after the app's 101 the connection is the new protocol's, byte for byte, until both sides have ended it."""
 
+import contextlib
 import hashlib
 import signal
 import threading
@@ -224,7 +225,8 @@ def test_last_words_of_an_app_that_closes_are_heard(client: TlsClient, app: Scri
 
     app.script(script)
     upgrade(client)
-    client.send(b"x" * 3 * MEBI)
+    with contextlib.suppress(OSError):  # it may be hung up on before it has sent all
+        client.send(b"x" * 3 * MEBI)
     assert client.read_to_end() == b"enough"
 
 

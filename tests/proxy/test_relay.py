@@ -1,11 +1,16 @@
 """A client of tcp mode before it is joined with the app, on plain sockets; the rest is in test_tunnel.py."""
 
+import asyncio
+import socket
+
 from tests.proxy.loopback import Scene, proxied, turns, until
 from tests.proxy.test_front import run
+from tlsproxy.app_address import AppAddress
 from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy.limits import Timeouts
-from tlsproxy.proxy.relay import Announce, TcpFrontend
+from tlsproxy.proxy.relay import Announce, Relay, TcpFrontend
 from tlsproxy.proxy.server import Server
+from tlsproxy.proxy.tunnel import Tunnel
 
 TIMES = Timeouts(app_wait=30, tunnel=100)
 
@@ -37,6 +42,36 @@ def test_what_is_announced_comes_first() -> None:
             app.end()
             await until(lambda: at.lines.told == [(200, "")])
             assert [record.request_id for record, _ in at.lines.ended] == announced
+
+    run(scene())
+
+
+def test_a_client_that_is_slow_holds_the_app() -> None:
+    """A client whose transport was full before it was joined with the app holds it, as any slow one does."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as at:
+            relaying(at)
+            with socket.socket() as deaf:
+                deaf.bind(("127.0.0.1", 0))
+                at.pool.address = AppAddress(*deaf.getsockname())
+                client = await at.client()
+                await until(lambda: at.pool.count()["waiting"] and not at.pool.count()["opening"])
+                (relay,) = at.server._connections
+                assert isinstance(relay, Relay)
+                relay.pause_writing()
+                deaf.listen()
+                deaf.setblocking(False)
+                app, _ = await asyncio.get_running_loop().sock_accept(deaf)
+            with app:
+                app.sendall(b"x")
+                await until(lambda: relay not in at.server._connections)
+                await turns()
+                (tunnel,) = at.server._connections
+                assert isinstance(tunnel, Tunnel)
+                assert tunnel.app.moved == 0
+                tunnel.client.resume_writing()
+                assert await client.exactly(1) == b"x"
 
     run(scene())
 

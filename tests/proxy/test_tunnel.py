@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from tests.proxy.loopback import Scene, Wire, proxied, turns, until
-from tests.proxy.test_front import run
+from tests.proxy.test_front import asked, run
+from tlsproxy.proxy.app_reads import READ_SIZE
+from tlsproxy.proxy.front import Front
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.tunnel import End, Tunnel
 
@@ -128,15 +130,14 @@ def test_what_is_left_for_one_side_has_a_bound(timeout: float) -> None:
     run(scene())
 
 
-def test_the_client_is_slow_from_the_start() -> None:
-    """A side whose transport is full when the tunnel opens holds the other, though it is not told again."""
+def test_a_slow_client_holds_the_app() -> None:
+    """While the client's transport is full nothing is read from the app; then all of it arrives."""
 
     async def scene() -> None:
         async with opened() as at:
             at.client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
             at.app.send(b"x" * MUCH)
             await until(lambda: at.tunnel.client.slow)
-            at.tunnel.client.pause_writing()
             held = at.tunnel.app.moved
             await turns()
             assert at.tunnel.app.moved == held < MUCH
@@ -144,6 +145,132 @@ def test_the_client_is_slow_from_the_start() -> None:
             assert len(await at.client.exactly(MUCH)) == MUCH
 
     run(scene())
+
+
+def test_the_client_is_slow_from_the_start() -> None:
+    """A client whose transport was full before the switch holds the app, though its transport does not say so again."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as at:
+            client, app = await asked(at, OFFER)
+            (front,) = at.server._connections
+            assert isinstance(front, Front)
+            front.slow = True
+            app.send(SWITCH, b"x" * MUCH)
+            await client.head()
+            await turns()
+            (tunnel,) = at.server._connections
+            assert isinstance(tunnel, Tunnel)
+            assert tunnel.app.moved <= READ_SIZE
+            tunnel.client.resume_writing()
+            assert len(await client.exactly(MUCH)) == MUCH
+
+    run(scene())
+
+
+def test_the_app_is_slow_from_the_start() -> None:
+    """Likewise an app that has not taken all of the request when it switches."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as at:
+            client, app = await asked(at, OFFER)
+            (upstream,) = at.pool._lending.lent
+            upstream.pause_writing()
+            app.send(SWITCH)
+            await client.head()
+            client.send(b"x")
+            await turns()
+            (tunnel,) = at.server._connections
+            assert isinstance(tunnel, Tunnel)
+            assert tunnel.client.moved == 0
+            tunnel.app.resume_writing()
+            assert await app.exactly(1) == b"x"
+
+    run(scene())
+
+
+def test_what_came_before_the_switch_is_the_apps() -> None:
+    """A client who has said so much before the switch that it was held is let go on, and all of it arrives."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as at:
+            client, app = await asked(at, OFFER)
+            (front,) = at.server._connections
+            assert isinstance(front, Front)
+            client.send(b"x" * MUCH)
+            await until(lambda: front._held)
+            app.send(SWITCH)
+            await client.head()
+            assert len(await app.exactly(MUCH)) == MUCH
+
+    run(scene())
+
+
+def test_an_end_before_the_switch_is_the_apps() -> None:
+    """A client who has said all with its offer is one that half-closes: the app is told, and may go on."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as at:
+            client, app = await asked(at, OFFER)
+            (front,) = at.server._connections
+            assert isinstance(front, Front)
+            client.end()
+            await until(lambda: front._half_closed)
+            app.send(SWITCH)
+            await client.head()
+            assert await app.rest() == b""
+            app.send(b"bye")
+            assert await client.exactly(3) == b"bye"
+
+    run(scene())
+
+
+def test_both_ends_are_told_at_once() -> None:
+    """A client who has said all learns of the app's end though the app has yet to read."""
+
+    async def scene() -> None:
+        async with opened() as at:
+            at.app.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
+            at.client.send(b"x" * MUCH)
+            await until(lambda: at.tunnel.app.slow)
+            # As TLS tells it: in one read with the last of what was said.
+            at.tunnel.client.eof_received()
+            at.app.end()
+            assert await at.client.rest() == b""
+
+    run(scene())
+
+
+def test_who_has_said_all_may_leave() -> None:
+    """A client who had ended its direction, and is gone when the app goes on, has ended in order."""
+
+    async def scene() -> None:
+        async with opened() as at:
+            at.client.end()
+            assert await at.app.rest() == b""
+            at.client.reset()
+            await turns()
+            while not at.scene.lines.told:
+                at.app.send(b"x")
+                await asyncio.sleep(0)
+            assert await at.over() == (101, "")
+
+    run(scene())
+
+
+def test_nothing_is_written_to_who_is_going(caplog: pytest.LogCaptureFixture) -> None:
+    """What comes for a side that has been closed is dropped, and not reported by the loop."""
+
+    async def scene() -> None:
+        async with opened() as at:
+            at.tunnel.client.transport.abort()
+            for _ in range(10):
+                at.tunnel.app.data_received(b"x")
+            assert await at.app.rest() == b""
+            await at.over()
+
+    run(scene())
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("side", ["client", "app"])
@@ -183,16 +310,17 @@ def test_nothing_is_left_of_it() -> None:
     """A tunnel that is over is freed at once, with the connections that it stood on, and not by a later collection."""
 
     async def scene() -> None:
-        async with opened() as at:
-            at.client.end()
-            at.app.end()
-            await at.over()
-            await turns()
-            gc.disable()
-            try:
+        gc.collect()
+        gc.disable()
+        try:
+            async with opened() as at:
+                at.client.end()
+                at.app.end()
+                await at.over()
+                await turns()
                 assert not any(isinstance(left, Tunnel | End) for left in gc.get_objects())
-            finally:
-                gc.enable()
+        finally:
+            gc.enable()
 
     run(scene())
 

@@ -265,6 +265,20 @@ def test_who_speaks_to_nobody_is_not_kept() -> None:
     asyncio.run(scene())
 
 
+def test_an_idle_connection_that_nobody_has_had_is_silent_or_ends() -> None:
+    """It is lent to anybody from then on, and what it says is not meant for them."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            pair.upstream.unclaimed(1.0)
+            assert not pair.upstream.is_closing
+            pair.app.sendall(OK + b"Content-Length: 0\r\n\r\n")
+            await until(lambda: "ended" in pair.owner.news)
+            assert pair.upstream.is_closing
+
+    asyncio.run(scene())
+
+
 def test_a_dropped_connection_is_cut_and_silent() -> None:
     """After `drop` the app sees the end at once, and the borrower hears no more."""
 

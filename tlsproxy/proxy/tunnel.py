@@ -78,14 +78,12 @@ class End(asyncio.Protocol):
     def pause_writing(self) -> None:
         """It is slow: hold the other side."""
         self.slow = True
-        if not self.other.lost and not self.other.transport.is_closing():
-            self.other.transport.pause_reading()
+        self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It is ready again: let the other side go on."""
         self.slow = False
-        if not self.other.lost and not self.other.transport.is_closing():
-            self.other.transport.resume_reading()
+        self.other.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
@@ -130,9 +128,7 @@ class AppEnd(End, asyncio.BufferedProtocol):
 
     def cut(self) -> None:
         """End with a reset: a bare FIN would tell the app that the client has said all."""
-        tcp = self.transport.get_extra_info("socket")
-        if tcp is not None and not self.lost:
-            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
 

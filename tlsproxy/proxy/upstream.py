@@ -194,7 +194,7 @@ class Upstream(asyncio.BufferedProtocol):
 
         Bytes on an idle connection end it: they would be taken for the answer to the next request.
         """
-        if not self._reader.heard:
+        if not self.idle_since and not self._reader.heard:
             self._early += bytes(view[:nbytes])
             self.hold()
         else:

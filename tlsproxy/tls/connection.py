@@ -288,7 +288,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Say no more, and let the client read what was said: closing on unread input would take it away."""
         self._state = LEAVING
         self._set_deadline(_LINGER)
-        self._end_tcp()
+        if not self._tcp.is_closing():
+            self._tcp.write_eof()
 
     def _flush(self) -> None:
         """Send what OpenSSL has to say of its own: handshake, tickets, alerts."""
@@ -371,7 +372,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Send close_notify and end the TCP connection's direction; reading goes on."""
         if self._state == OPEN and not self._eof_sent:
             self._notify()
-            self._end_tcp()
+            if not self._tcp.is_closing():
+                self._tcp.write_eof()
 
     def close(self) -> None:
         """Send close_notify and close once all has gone out."""
@@ -428,13 +430,6 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Read on."""
         if not self._tcp.is_closing():
             self._tcp.resume_reading()
-
-    def _end_tcp(self) -> None:
-        """End the TCP connection's direction."""
-        if not self._tcp.is_closing():
-            # asyncio's transport raises where a reset has come that it has not read yet; uvloop's tells of it later.
-            with suppress(OSError):
-                self._tcp.write_eof()
 
     def _notify(self) -> None:
         """Send close_notify, once."""
