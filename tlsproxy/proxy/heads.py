@@ -187,18 +187,11 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
         target, host = _unusual_target(request, target, host, lines, peer)
     if CONNECTION in noted and (named := _options(noted[CONNECTION]).named):
         lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
-    if LENGTH in noted and len(noted[LENGTH]) > LENGTH_DIGITS:
-        raise BadRequest(f"a Content-Length of more than {LENGTH_DIGITS} digits")
-    if CODING in noted:
-        _check_coding(noted, version)
-        lines.append(b"Transfer-Encoding: chunked\r\n")
-    offered = b""
-    if UPGRADE in noted and version == (1, 1) and (offered := _offered(noted)):
-        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % offered)
-    expects = False
-    if EXPECT in noted and version == (1, 1):
-        lines.append(b"Expect: %b\r\n" % noted[EXPECT])
-        expects = b"100-continue" in _tokens(noted[EXPECT])
+    if LENGTH in noted or CODING in noted:
+        _frame(noted, version, lines)
+    offered, expects = b"", False
+    if (UPGRADE in noted or EXPECT in noted) and version == (1, 1):
+        offered, expects = _ask(noted, lines)
     if peer.trusted:
         forwarded, client = peer.extended(host, Said(*(noted.get(kind, b"") for kind in _SAID)))
         request_id = noted.get(REQUEST_ID) or new_id
@@ -255,14 +248,31 @@ def _unusual_target(
     return target, host or b""
 
 
-def _check_coding(noted: Mapping[int, bytes], version: tuple[int, int]) -> None:
-    """Refuse every Transfer-Encoding that another parser could read otherwise (RFC 9112 section 6.1)."""
+def _frame(noted: Mapping[int, bytes], version: tuple[int, int], lines: list[bytes]) -> None:
+    """Announce the body as the client did, unless another parser could read that otherwise (RFC 9112 section 6.1)."""
+    length, coding = noted.get(LENGTH), noted.get(CODING)
+    if length is not None and len(length) > LENGTH_DIGITS:
+        raise BadRequest(f"a Content-Length of more than {LENGTH_DIGITS} digits")
+    if coding is None:
+        return
     if version == (1, 0):
         raise BadRequest("Transfer-Encoding in HTTP/1.0")
-    if LENGTH in noted:
+    if length is not None:
         raise BadRequest("Content-Length and Transfer-Encoding together")
-    if noted[CODING].lower() != b"chunked":
-        raise BadRequest(f"Transfer-Encoding {noted[CODING]!r}")
+    if coding.lower() != b"chunked":
+        raise BadRequest(f"Transfer-Encoding {coding!r}")
+    lines.append(b"Transfer-Encoding: chunked\r\n")
+
+
+def _ask(noted: Mapping[int, bytes], lines: list[bytes]) -> tuple[bytes, bool]:
+    """Pass on what is asked of the next hop; the protocols that are offered, and whether 100 is waited for."""
+    offered = _offered(noted) if UPGRADE in noted else b""
+    if offered:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % offered)
+    if EXPECT not in noted:
+        return offered, False
+    lines.append(b"Expect: %b\r\n" % noted[EXPECT])
+    return offered, b"100-continue" in _tokens(noted[EXPECT])
 
 
 def _offered(noted: Mapping[int, bytes]) -> bytes:
@@ -374,13 +384,12 @@ def from_app(
     if status == 101:
         _check_switch(offered, noted[UPGRADE] if upgrade and UPGRADE in noted else b"")
     said = noted.get(LENGTH)
-    if said is not None:
-        if status < 200 or status == 204:
-            # RFC 9110 section 8.6: these never have one, and a client that believed it would wait.
-            kept = _with_length(kept, None)
-        elif not (said.isdigit() and len(said) <= LENGTH_DIGITS):
-            noted[LENGTH] = _one_length(said)
-            kept = _with_length(kept, noted[LENGTH])
+    if said is not None and (status < 200 or status == 204):
+        # RFC 9110 section 8.6: these never have one, and a client that believed it would wait.
+        kept = _with_length(kept, None)
+    elif said is not None and not (said.isdigit() and len(said) <= LENGTH_DIGITS):
+        noted[LENGTH] = _one_length(said)
+        kept = _with_length(kept, noted[LENGTH])
     framing, length = _framing(status, noted, for_head=for_head)
     # RFC 9112 section 9.3: HTTP/1.1 goes on unless told otherwise, HTTP/1.0 only if told so, and never behind chunks,
     # of which it knows nothing (section 6.1).
