@@ -1,5 +1,7 @@
 """The side-by-side bench: tlsproxy against nginx and a plain aiohttp proxy, by `python -m bench`.
 
+In tcp mode it stands beside hitch, which does nothing else, and haproxy.
+
 What is measured, and why it can be trusted:
 
 - Each front in turn has one core; load generator and app share another. Same certificate, app and load.

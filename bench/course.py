@@ -70,7 +70,9 @@ def run_loads(bench: Bench, plan: Plan, wanted: list[Load]) -> None:
     """All fronts up at once, each idle until its turn comes."""
     with ExitStack() as stack:
         app_port = stack.enter_context(app(bench, sorted({load.size for load in wanted} | {1})))
-        up = [one for front in plan.fronts for one in start(stack, bench, front, app_port)]
+        modes = {load.mode for load in wanted}
+        fronts_wanted = [front for front in plan.fronts if front.mode in modes]
+        up = [one for front in fronts_wanted for one in start(stack, bench, front, app_port)]
         compare_ciphers(bench, up)
         for load in wanted:
             try:
@@ -83,7 +85,7 @@ def run_loads(bench: Bench, plan: Plan, wanted: list[Load]) -> None:
 
 def run_load(bench: Bench, plan: Plan, load: Load, up: list[Running]) -> None:
     """One load for the fronts that give its answer rightly."""
-    sound = [one for one in up if answers_rightly(bench, one, load)]
+    sound = [one for one in up if one.front.mode == load.mode and answers_rightly(bench, one, load)]
     for one in sound:
         if load.handshake and one.front.label == fronts.NGINX:
             bench.results.handshakes[load.name] = count_handshakes(bench, one, load)
@@ -175,7 +177,7 @@ def run_transfers(bench: Bench, plan: Plan) -> None:
     """1 GiB in each direction through each front, freshly started, to an app that stores nothing."""
     with plain_app(bench) as app_port:
         for direction in plan.directions:
-            for front in plan.fronts:
+            for front in plan.fronts_under("http"):
                 progress(f"1 GiB {direction} through {front.label}")
                 try:
                     with (
@@ -201,7 +203,7 @@ def app(bench: Bench, sizes: list[int]) -> Iterator[int]:
     root.mkdir(parents=True)
     for size in sizes:
         (root / str(size)).write_bytes(bytes(size))
-    command = nginx.command(program, directory, nginx.app_configuration(directory, port, root))
+    command = nginx.command(program, directory, nginx.app_configuration(directory, port, root, loads.UPLOAD))
     with running(command, cores=bench.cores.load, output=directory / "output.log") as child:
         await_port(child, port)
         yield port

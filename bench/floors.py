@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.fronts import NGINX, PLAIN
+from bench.fronts import HITCH, NGINX, PLAIN
 from bench.results import Results
 from bench.rounds import ratio
 from bench.transfers import DIRECTIONS
@@ -16,6 +16,8 @@ RATIOS = (
     ("small", NGINX, 0.5),
     ("1m", NGINX, 1.0),
     ("full", NGINX, 0.5),
+    ("tcp-small", HITCH, 0.9),
+    ("tcp-1m", HITCH, 0.9),
 )
 MEMORY_AFTER_LOAD = 64 * MIB
 PEAK_OF_TRANSFER = 80 * MIB

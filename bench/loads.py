@@ -9,8 +9,12 @@ from typing import Literal
 
 from bench.machine import pinned, program
 
-SUMMARY = Path(__file__).with_name("summary.lua")
+Mode = Literal["http", "tcp"]
+
+SCRIPT = Path(__file__).with_name("wrk.lua")
 GRACE = 30.0
+# Where the app takes any body, and answers with one byte once it has it.
+UPLOAD = "/upload"
 
 # A current browser's fields, Host not counted: 19, about 2.9 kB with the cookie.
 BROWSER = (
@@ -44,10 +48,13 @@ class Load:
     Attributes:
         name: in options and results.
         title: in the report.
-        size: bytes of the answer's body; the target is `/<size>`.
+        size: bytes of the answer's body.
         connections: clients at once.
         headers: fields beyond Host.
         handshake: how each request's connection of its own begins; empty: connections are kept alive.
+        upload: bytes of the request's body.
+        mode: which fronts come under it.
+        quick: whether a quick run has time for it.
     """
 
     name: str
@@ -56,6 +63,9 @@ class Load:
     connections: int
     headers: tuple[str, ...] = ()
     handshake: Literal["", "full", "resumed"] = ""
+    upload: int = 0
+    mode: Mode = "http"
+    quick: bool = True
 
     @property
     def needs_wrk(self) -> bool:
@@ -68,17 +78,28 @@ class Load:
             arguments = [str(port), str(self.size), str(self.connections), str(seconds)]
             return [sys.executable, "-m", "bench.full_handshakes", *arguments]
         fields = [word for header in self.headers for word in ("-H", header)]
-        options = ["-t1", f"-c{self.connections}", f"-d{seconds}s", "-s", str(SUMMARY)]
-        return [program("wrk") or "wrk", *options, *fields, f"https://127.0.0.1:{port}/{self.size}"]
+        options = ["-t1", f"-c{self.connections}", f"-d{seconds}s", "-s", str(SCRIPT)]
+        target = UPLOAD if self.upload else f"/{self.size}"
+        return [
+            program("wrk") or "wrk",
+            *options,
+            *fields,
+            f"https://127.0.0.1:{port}{target}",
+            *(["--", str(self.upload)] if self.upload else []),
+        ]
 
 
 LOADS = (
     Load("small", "small responses, keep-alive (100 B)", 100, 16),
     Load("browser", "small responses, browser-sized heads (20 fields, 2 kB cookie)", 100, 16, BROWSER),
-    Load("10k", "10 kB responses, keep-alive", 10_000, 16),
+    Load("10k", "10 kB responses, keep-alive", 10_000, 16, quick=False),
     Load("1m", "1 MB responses, keep-alive", 1_000_000, 16),
     Load("full", "new connection for each request, full handshake", 100, 8, handshake="full"),
-    Load("resumed", "new connection for each request, resumed session", 100, 16, CLOSE, handshake="resumed"),
+    Load("resumed", "new connection for each request, resumed session", 100, 16, CLOSE, "resumed", quick=False),
+    Load("tcp-small", "tcp mode: small requests and responses, keep-alive (100 B)", 100, 16, mode="tcp"),
+    Load("tcp-1m", "tcp mode: 1 MB responses, keep-alive", 1_000_000, 16, mode="tcp"),
+    Load("tcp-up", "tcp mode: 1 MB uploads, keep-alive", 1, 16, upload=1_000_000, mode="tcp", quick=False),
+    Load("tcp-full", "tcp mode: new connection, full handshake", 100, 8, handshake="full", mode="tcp", quick=False),
 )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import ssl
 import subprocess
@@ -12,7 +13,12 @@ from importlib import metadata
 from pathlib import Path
 
 LIBRARIES = ("aiohttp", "cryptography", "httptools", "tlsproxy", "uvloop")
-TOOLS = {"nginx": "apt-get install nginx-light", "wrk": "apt-get install wrk"}
+TOOLS = {
+    "nginx": "apt-get install nginx-light",
+    "wrk": "apt-get install wrk",
+    "hitch": "apt-get install hitch",
+    "haproxy": "apt-get install haproxy",
+}
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
@@ -117,15 +123,19 @@ def _versions() -> dict[str, str]:
 
 
 def _tool_version(name: str) -> str:
-    """The first line that the program prints for -v, on whichever stream."""
+    """What the program says when asked, on whichever stream."""
     path = program(name)
     if path is None:
         return "missing"
-    done = subprocess.run([path, "-v"], capture_output=True, text=True, check=False)
-    first = (done.stdout + done.stderr).strip().splitlines()[:1]
-    if not first:
-        return "unknown"
-    return first[0].partition("Copyright")[0].removeprefix("nginx version: ").removeprefix(name).strip(" /")
+    option = "--version" if name == "hitch" else "-v"
+    done = subprocess.run([path, option], capture_output=True, text=True, check=False)
+    return version_number(done.stdout + done.stderr)
+
+
+def version_number(output: str) -> str:
+    """The first version in what a program says of itself; `unknown` when there is none."""
+    number = re.search(r"[0-9]+\.[\w.+~-]+", output)
+    return number[0] if number else "unknown"
 
 
 def _siblings(core: int) -> set[int]:

@@ -64,6 +64,16 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         root {root};
         default_type text/plain;
+
+        # The whole body is read before the answer, which is another request's to this server.
+        location = {upload} {{
+            client_max_body_size 0;
+            client_body_buffer_size 2m;
+            proxy_method GET;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_pass http://127.0.0.1:{port}/1;
+        }}
     }}
 }}
 """
@@ -108,9 +118,15 @@ def front_configuration(directory: Path, port: int, app_port: int, certificate: 
     )
 
 
-def app_configuration(directory: Path, port: int, root: Path) -> str:
-    """Files of `root`, from the page cache."""
-    return APP.format(preamble=_preamble(directory), temporary_paths=_temporary_paths(directory), port=port, root=root)
+def app_configuration(directory: Path, port: int, root: Path, upload: str) -> str:
+    """Files of `root`, from the page cache, and `upload`, which takes any body and answers with the file `1`."""
+    return APP.format(
+        preamble=_preamble(directory),
+        temporary_paths=_temporary_paths(directory),
+        port=port,
+        root=root,
+        upload=upload,
+    )
 
 
 def command(program: str, directory: Path, configuration: str) -> list[str]:

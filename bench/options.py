@@ -3,12 +3,15 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import fronts, results, rounds, transfers
-from bench.fronts import Front
-from bench.loads import LOADS, Load
+from bench.fronts import PEERS, Front
+from bench.loads import LOADS, Load, Mode
+
+FRONTS = (*PEERS, "ours")
 
 EPILOG = """\
 --ours may be given more than once, each with a label, to see what a change gives in one run:
@@ -32,8 +35,13 @@ class Plan:
     @property
     def estimate(self) -> int:
         """About how many seconds it takes."""
-        samples = len(self.fronts) * len(self.loads)
-        return samples * (self.rounds * self.seconds + rounds.WARM_UP) + 4 * len(self.fronts) * len(self.directions)
+        samples = sum(len(self.fronts_under(load.mode)) for load in self.loads)
+        transferring = len(self.fronts_under("http")) * len(self.directions)
+        return samples * (self.rounds * self.seconds + rounds.WARM_UP) + 4 * transferring
+
+    def fronts_under(self, mode: Mode) -> list[Front]:
+        """Those that do the one thing or the other."""
+        return [front for front in self.fronts if front.mode == mode]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -41,17 +49,19 @@ def make_parser() -> argparse.ArgumentParser:
     names = [*(load.name for load in LOADS), *(f"1g-{direction}" for direction in transfers.DIRECTIONS)]
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="tlsproxy side by side with nginx and a plain aiohttp proxy.",
+        description="tlsproxy side by side with nginx and a plain aiohttp proxy, in tcp mode with hitch and haproxy.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="two minutes at most: 3 rounds of 1 s, not 5 of 4 s")
+    parser.add_argument(
+        "--quick", action="store_true", help="two minutes at most: 3 rounds of 1 s, not 5 of 4 s, and fewer loads"
+    )
     parser.add_argument("--rounds", type=int, help="how often each front comes under each load")
     parser.add_argument("--seconds", type=int, help="how long each time")
     parser.add_argument(
-        "--fronts", help="some of them, comma-separated: nginx, plain, ours", default="nginx,plain,ours"
+        "--fronts", help=f"some of them, comma-separated: {', '.join(FRONTS)}", default=",".join(FRONTS)
     )
-    parser.add_argument("--loads", help=f"some of them, comma-separated: {', '.join(names)}", default=",".join(names))
+    parser.add_argument("--loads", help=f"some of them, comma-separated: {', '.join(names)}")
     parser.add_argument(
         "--ours",
         action="append",
@@ -68,8 +78,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
     Raises:
         ValueError: a name or number that is not allowed; the message names it.
     """
-    wanted_loads = options.loads.split(",")
     known = {load.name for load in LOADS} | {f"1g-{direction}" for direction in transfers.DIRECTIONS}
+    left_out = {load.name for load in LOADS if options.quick and not load.quick}
+    wanted_loads = options.loads.split(",") if options.loads else known - left_out
     _refuse_unknown("--loads", wanted_loads, known)
     plan = Plan(
         rounds=_given(options.rounds, 3 if options.quick else 5),
@@ -87,18 +98,18 @@ def choose_fronts(wanted: list[str], commands: list[str]) -> list[Front]:
     """The fronts in the order of the rounds, those that are there.
 
     Args:
-        wanted: `nginx`, `plain`, `ours`.
+        wanted: of FRONTS; `ours` are two, one for each mode.
         commands: the values of --ours; none: ours as it is installed.
 
     Raises:
         ValueError: an unknown name, or two fronts with one label.
     """
-    _refuse_unknown("--fronts", wanted, {"nginx", "plain", "ours"})
-    labels = {"nginx": fronts.NGINX, "plain": fronts.PLAIN}
-    chosen = [front for front in fronts.peers() if front.label in {labels.get(name) for name in wanted}]
+    _refuse_unknown("--fronts", wanted, FRONTS)
+    chosen = fronts.peers(wanted)
     if "ours" in wanted:
         default = f"{shlex.quote(sys.executable)} -m tlsproxy run"
-        chosen += [fronts.ours(*split_label(command)) for command in commands or [default]]
+        for label, command in map(split_label, commands or [default]):
+            chosen += fronts.ours(label, command), fronts.ours(f"{label} tcp", command, "tcp")
     seen = [front.label for front in chosen]
     if len(set(seen)) < len(seen):
         raise ValueError("each --ours needs a label of its own: --ours before=COMMAND --ours after=COMMAND")
@@ -117,7 +128,7 @@ def _given(number: int | None, default: int) -> int:
     return default if number is None else number
 
 
-def _refuse_unknown(option: str, given: list[str], known: set[str]) -> None:
-    unknown = sorted(set(given) - known)
+def _refuse_unknown(option: str, given: Iterable[str], known: Iterable[str]) -> None:
+    unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"{option}: {', '.join(unknown)} is not one of {', '.join(sorted(known))}")

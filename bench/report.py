@@ -1,6 +1,6 @@
 """A run as tables for the terminal. Formats; measures and judges nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bench import floors
 from bench.loads import LOADS
@@ -21,7 +21,7 @@ TITLES = {load.name: load.title for load in LOADS}
 def render(results: Results) -> str:
     """The whole report."""
     parts = [_heading(results)]
-    parts += [_load(name, by_front, _peers(results)) for name, by_front in results.samples.items()]
+    parts += [_load(name, by_front, _peers(results, by_front)) for name, by_front in results.samples.items()]
     parts += [_handshakes(results), _memory(results), _transfers(results), _floors(results), _notes(results)]
     return "\n\n".join(part for part in parts if part)
 
@@ -53,10 +53,10 @@ def _heading(results: Results) -> str:
     )
 
 
-def _peers(results: Results) -> list[str]:
-    """Whom all are compared with: the peers that ran, and the first of ours when there are several."""
-    ours = [label for label, facts in results.fronts.items() if facts.ours]
-    peers = [label for label, facts in results.fronts.items() if not facts.ours]
+def _peers(results: Results, labels: Collection[str]) -> list[str]:
+    """Whom these are compared with: the peers among them, and the first of ours when there are several."""
+    ours = [label for label in labels if results.fronts[label].ours]
+    peers = [label for label in labels if not results.fronts[label].ours]
     return peers + ours[:1] if len(ours) > 1 else peers
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from bench.machine import Cores, pinned, share_out
+from bench.machine import Cores, pinned, share_out, version_number
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,21 @@ def test_pinning_lasts_for_the_block() -> None:
     with pinned((min(before),)):
         assert os.sched_getaffinity(0) == {min(before)}
     assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("nginx version: nginx/1.22.1\n", "1.22.1"),
+        ("wrk debian/4.1.0-3+b2 [epoll] Copyright (C) 2012 Will Glozer\n", "4.1.0-3+b2"),
+        (
+            "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\nuntil around Q2 2027.\n",
+            "2.6.12-1+deb12u4",
+        ),
+        ("hitch 1.7.2\n", "1.7.2"),
+        ("", "unknown"),
+    ],
+)
+def test_a_version_is_found_in_what_a_program_says(output: str, expected: str) -> None:
+    """Each says it in a way of its own."""
+    assert version_number(output) == expected
