@@ -59,6 +59,61 @@ def test_all_is_well(certificates: Path, app: int, capsys: pytest.CaptureFixture
     assert f"app at 127.0.0.1:{app}: answers" in said
 
 
+def test_all_that_a_certificate_says(certificates: Path, app: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Below its line stand files, names, key, issuer, chain, days left and what clients may not like."""
+    check(settings(certificates, app))
+    said = capsys.readouterr().out
+    for part in (
+        f"  files: {certificates / 'tls.crt'} and {certificates / 'tls.key'}",
+        "  names: shop.example",
+        "SHA-256 fingerprint ",
+        "  key: ECDSA P-256",
+        "  issuer: ",
+        "  chain: ",
+        "(not in the file: clients need it as a root)",
+        "; expires in ",
+        "  warning: ",
+        "comes without its issuer",
+    ):
+        assert part in said, part
+
+
+def test_what_is_served_for_a_name(tmp_path: Path, app: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """For each name that is asked about the certificate is told that its clients get, and whether it is for them."""
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    for name, host in (("shop", "shop.example"), ("blog", "*.blog.example")):
+        (tmp_path / name).mkdir()
+        mount_certificate(authority, tmp_path / name, host)
+    asked = ["SHOP.example", "my.blog.example", "blog.example"]
+    assert check(settings(tmp_path, app, CERT_NAME="shop,blog"), asked) is Exit.STOPPED
+    said = capsys.readouterr().out
+    assert "[+] SNI SHOP.example: certificate shop (ECDSA P-256, serial " in said
+    assert "[+] SNI my.blog.example: certificate blog (ECDSA P-256, serial " in said
+    assert "[-] SNI blog.example: no certificate is for it; clients get certificate shop (" in said
+
+
+def test_no_name_is_served_without_a_certificate(tmp_path: Path, app: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing can be served, nothing is said of names."""
+    assert check(settings(tmp_path, app), ["shop.example"]) is Exit.CERTIFICATE
+    assert "SNI" not in capsys.readouterr().out
+
+
+def test_several_certificates(certificates: Path, app: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has a line; one that can't be served stops nothing as long as another can."""
+    assert check(settings(certificates, app, CERT_NAME="tls,absent")) is Exit.STOPPED
+    said = capsys.readouterr().out
+    assert "[+] certificate tls: " in said
+    assert "[-] certificate absent: no certificate named 'absent'" in said
+
+
+def test_every_certificate(certificates: Path, app: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `*` what is there is told, and that nothing is there."""
+    assert check(settings(certificates, app, CERT_NAME="*")) is Exit.STOPPED
+    assert "[+] certificate tls: " in capsys.readouterr().out
+    assert check(settings(tmp_path, app, CERT_NAME="*")) is Exit.CERTIFICATE
+    assert "[-] certificate *: none is there yet" in capsys.readouterr().out
+
+
 def test_no_certificate(tmp_path: Path, app: int, capsys: pytest.CaptureFixture[str]) -> None:
     """What `run` would end for is a cross, with the paths that were tried; the rest is looked at all the same."""
     assert check(settings(tmp_path, app)) is Exit.CERTIFICATE
@@ -114,3 +169,17 @@ def test_nothing_is_changed(tmp_path: Path, app: int) -> None:
     given = settings(tmp_path, app, SELF_SIGNED="on", SELF_SIGNED_CA=tmp_path / "ca.crt")
     assert check(given) is Exit.STOPPED
     assert list(tmp_path.iterdir()) == []
+
+
+def test_client_certificates(certificates: Path, app: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who vouches for clients and which rules are theirs is said; without a bundle nothing would be served."""
+    bundle = tmp_path / "ca.crt"
+    given = {"CLIENT_AUTH": "required", "CLIENT_CA": bundle, "CLIENT_ALLOW": r"cn=Doe\, Jane,dns=*.svc"}
+    assert check(settings(certificates, app, **given)) is Exit.CERTIFICATE
+    assert f"[-] client CAs: {bundle} is not there" in capsys.readouterr().out
+    bundle.write_bytes(trustme.CA(organization_name="clients").cert_pem.bytes())
+    assert check(settings(certificates, app, **given)) is Exit.STOPPED
+    said = capsys.readouterr().out
+    assert "client certificates: required, issued by " in said
+    assert "O=clients" in said
+    assert r"let in by: cn=Doe\, Jane,dns=*.svc" in said

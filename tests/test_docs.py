@@ -15,6 +15,7 @@ from tlsproxy import contract
 from tlsproxy.environment import variables
 from tlsproxy.proxy import heads, refusals
 from tlsproxy.settings import Settings
+from tlsproxy.tls import clients, connection
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -101,7 +102,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_files_that_are_named_exist(page: Path) -> None:
     """A path of the project that stands in code marks is there."""
-    folders = "tlsproxy|tests|bench|docs|certs"
+    folders = "tlsproxy|tests|bench|docs|certs|deploy"
     for path in re.findall(rf"`((?:{folders})/[a-zA-Z0-9_./-]*[a-zA-Z])`", page.read_text()):
         assert (ROOT / path).exists(), f"{name(page)} names {path}"
 
@@ -136,6 +137,18 @@ def test_variables_that_are_named_exist(page: Path) -> None:
 def test_tables_are_whole(page: str, heading: str, surface: str) -> None:
     """A table lists what the contract has, nothing less and nothing else."""
     assert sorted(set(first_column(page, heading))) == listed(surface)
+
+
+def test_handshake_failures_are_listed() -> None:
+    """The page on TLS explains each reason for which a handshake can fail."""
+    told_by_openssl = set(connection._FAILURES.values())
+    assert set(first_column("tls.md", "## Why handshakes fail")) == told_by_openssl | {"other", "reset", "timeout"}
+
+
+def test_refusals_of_clients_are_listed() -> None:
+    """The page on client certificates names each reason for which one is refused in the handshake."""
+    text = (DOCS / "client-certificates.md").read_text()
+    assert {reason for reason in clients._VERDICTS.values() if f"`{reason}`" not in text} == set()
 
 
 def test_reasons_have_their_statuses() -> None:

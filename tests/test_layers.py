@@ -68,7 +68,13 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
 }
 """Each library and the rooms and modules that may know it; nobody else may."""
 
-SHARED = ("tlsproxy.measures", "tlsproxy.app_address", "tlsproxy.proxy_protocol", "tlsproxy.repeats")
+SHARED = (
+    "tlsproxy.measures",
+    "tlsproxy.app_address",
+    "tlsproxy.proxy_protocol",
+    "tlsproxy.repeats",
+    "tlsproxy.client_rules",
+)
 """Plain values that every room may make."""
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
@@ -79,10 +85,11 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.app_address": (),
     "tlsproxy.proxy_protocol": (),
     "tlsproxy.repeats": (),
+    "tlsproxy.client_rules": (),
     "tlsproxy.exits": (),
     "tlsproxy.kinds": (),
     "tlsproxy.environment": ("tlsproxy.kinds",),
-    "tlsproxy.settings": ("tlsproxy.environment", "tlsproxy.kinds"),
+    "tlsproxy.settings": ("tlsproxy.environment", "tlsproxy.kinds", "tlsproxy.client_rules"),
     "tlsproxy.settings_process": (
         "tlsproxy.settings",
         "tlsproxy.environment",
@@ -122,12 +129,15 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     ),
     "tlsproxy.check": (
         "tlsproxy.sidecar",
+        "tlsproxy.tls.description",
+        "tlsproxy.tls.catalogue",  # a type alone
         "tlsproxy.admin.app_check",
         "tlsproxy.settings",
         "tlsproxy.exits",
         "tlsproxy.listening",
         "tlsproxy.open_files",
         "tlsproxy.terminal",
+        "tlsproxy.tls.trust_store",
         *SHARED,
     ),
     "tlsproxy.cli": (
@@ -175,6 +185,7 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.app_address": CLOCKS_AND_MORE,
     "tlsproxy.proxy_protocol": CLOCKS_AND_MORE,
     "tlsproxy.repeats": CLOCKS_AND_MORE,
+    "tlsproxy.client_rules": CLOCKS_AND_MORE,
     "tlsproxy.proxy.head_mending": CLOCKS_AND_MORE,
     "tlsproxy.proxy.response_reader": CLOCKS_AND_MORE,
     "tlsproxy.proxy.request_log": OUTSIDE_WORLD,

@@ -43,6 +43,7 @@ def test_the_two_that_matter_come_first() -> None:
 BESIDE = {
     "TLSPROXY_ALPN": {"TLSPROXY_MODE": "tcp"},
     "TLSPROXY_PROXY_PROTOCOL": {"TLSPROXY_TRUSTED_PROXIES": "private"},
+    "TLSPROXY_CLIENT_ALLOW": {"TLSPROXY_CLIENT_AUTH": "required"},
 }
 """What a variable's example means nothing without."""
 
@@ -69,18 +70,32 @@ def test_every_variable_is_sound(variable: Variable) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("shop,blog", "only one certificate"),
-        ("*", "only one certificate"),
+        (",", "there is no name in it"),
+        ("*,shop", "no part of a name or of a list"),
+        ("*.example.org", "no part of a name or of a list"),
         ("../etc", "can't lead out of it"),
+        ("shop,../etc", "'../etc' is looked up in CERT_DIR"),
         ("a/b", "can't lead out of it"),
         ("..data", "can't lead out of it"),
         (".", "can't lead out of it"),
     ],
 )
 def test_cert_name(name: str, reason: str) -> None:
-    """The certificate's name is one name, and can't lead out of the directory."""
+    """Names can't lead out of the directory, and `*` stands alone."""
     assert reason in complaint(CERT_NAME=name)
-    assert settings(CERT_NAME="shop.example.org").cert_name == "shop.example.org"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("shop.example.org", ("shop.example.org",)),
+        ("shop, blog,,shop", ("shop", "blog")),
+        ("*", ("*",)),
+    ],
+)
+def test_cert_names(text: str, names: tuple[str, ...]) -> None:
+    """Several names stand in their order, each once; `*` is every certificate that is there."""
+    assert settings(CERT_NAME=text).cert_name == names
 
 
 @pytest.mark.parametrize(
@@ -258,6 +273,13 @@ def test_hsts(text: str, seconds: int | None) -> None:
     assert settings(HSTS=text).hsts == seconds
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("off", 0), ("FALSE", 0), ("0", 0), ("10m", 600), ("500ms", 0.5)])
+def test_cert_rotation_grace(text: str, seconds: float) -> None:
+    """Off, or a time; no time at all is off as well, since nothing could end gently in it."""
+    assert settings(CERT_ROTATION_GRACE=text).cert_rotation_grace == seconds
+    assert settings().cert_rotation_grace == 0
+
+
 @pytest.mark.parametrize(
     ("text", "check"), [("TCP", "tcp"), ("off", "off"), ("false", "off"), ("/Healthz?a=B", "/Healthz?a=B")]
 )
@@ -278,7 +300,16 @@ def test_access_log(text: str, log: str) -> None:
     assert settings(ACCESS_LOG=text).access_log == log
 
 
-ZERO_ALLOWED = {"CERT_WAIT", "APP_WAIT", "TUNNEL_TIMEOUT", "DRAIN_DELAY", "DRAIN_TIMEOUT", "HSTS"}
+ZERO_ALLOWED = {
+    "CERT_WAIT",
+    "CERT_EXPIRY_WARNING",
+    "CERT_ROTATION_GRACE",
+    "APP_WAIT",
+    "TUNNEL_TIMEOUT",
+    "DRAIN_DELAY",
+    "DRAIN_TIMEOUT",
+    "HSTS",
+}
 
 
 @pytest.mark.parametrize(
@@ -297,3 +328,31 @@ def test_max_head() -> None:
     """A head needs room."""
     assert "at least 1k" in complaint(MAX_HEAD="1023")
     assert settings(MAX_HEAD="1k").max_head == 1024
+
+
+# Client certificates.
+
+
+@pytest.mark.parametrize(
+    ("text", "use"), [("off", "off"), ("false", "off"), ("0", "off"), ("Required", "required"), ("observe", "observe")]
+)
+def test_client_auth(text: str, use: str) -> None:
+    """The word `off` survives YAML, which makes `false` of it; case does not count."""
+    assert settings(CLIENT_AUTH=text).client_auth == use
+
+
+def test_bad_client_auth() -> None:
+    """What YAML makes of `on` is no use of client certificates."""
+    assert "must be off, optional, observe or required" in complaint(CLIENT_AUTH="true")
+
+
+def test_a_bad_client_rule_is_refused() -> None:
+    """The message names the rule, what is wrong with it, and what is allowed."""
+    message = complaint(CLIENT_AUTH="required", CLIENT_ALLOW="cn=reports,dns=a.*.svc")
+    assert "'a.*.svc' is no DNS name" in message
+    assert "must be rules separated by commas" in message
+
+
+def test_client_rules_need_clients_that_are_asked() -> None:
+    """Rules without client certificates are a mistake, and not an open door."""
+    assert "set TLSPROXY_CLIENT_AUTH to required" in complaint(CLIENT_ALLOW="cn=reports")

@@ -59,7 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
 
     verbs.add_parser("run", help="serve (also without a verb)").set_defaults(verb=_run)
-    verbs.add_parser("check", help="say what run would do, and exit").set_defaults(verb=_check)
+    check = verbs.add_parser("check", help="say what run would do, and exit")
+    sni_help = "say also what a client is served with that asks for this name; may be given again"
+    check.add_argument("--sni", action="append", default=[], metavar="NAME", help=sni_help)
+    check.set_defaults(verb=_check)
     verbs.add_parser("health", help="ask /readyz: 0 when ready, else 1").set_defaults(verb=_health)
 
     config = verbs.add_parser("config", help="the effective settings and where each comes from")
@@ -90,14 +93,14 @@ def _run(_: argparse.Namespace) -> int:
     return run(reading.settings, reading.shown)
 
 
-def _check(_: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace) -> int:
     from tlsproxy.settings_process import settings_process
 
     with settings_process() as outcome:
         from tlsproxy.check import check
 
         reading = _usable(outcome())
-    return check(reading.settings)
+    return check(reading.settings, options.sni)
 
 
 def _health(_: argparse.Namespace) -> int:

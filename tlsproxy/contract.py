@@ -50,7 +50,7 @@ REQUEST_LINE: Mapping[str, str] = {
     "tls": "the TLS version",
     "cipher": "the cipher suite",
     "sni": "the name that the client asked for",
-    "client_cert": "the client's certificate; null, since none is asked for",
+    "client_cert": "whose certificate the client has shown, its subject as in RFC 4514; null where it has shown none",
     "request_id": "as in X-Request-ID",
     "user_agent": "as it came",
     "referer": "as it came; without its query where LOG_QUERY is off",
@@ -221,9 +221,12 @@ def _measures() -> Iterator[Measure]:
     from tlsproxy.proxy.limits import Limits, Timeouts  # noqa: PLC0415
     from tlsproxy.proxy.pool import Pool  # noqa: PLC0415
     from tlsproxy.proxy.tally import Tally  # noqa: PLC0415
+    from tlsproxy.tls.clients import Clients  # noqa: PLC0415
     from tlsproxy.tls.connection import Acceptor  # noqa: PLC0415
     from tlsproxy.tls.files import find  # noqa: PLC0415
     from tlsproxy.tls.store import Store  # noqa: PLC0415
+    from tlsproxy.tls.trust import find_trust  # noqa: PLC0415
+    from tlsproxy.tls.trust_store import TrustStore  # noqa: PLC0415
 
     tally = Tally()
     yield from tally.measures()
@@ -232,8 +235,14 @@ def _measures() -> Iterator[Measure]:
     yield from admission.measures()
     store = Store("", lambda: find(Path(), ""), "intermediate")
     yield from store.measures()
+    yield from TrustStore(lambda: find_trust(Path()), required=True).measures()
     acceptor = Acceptor(
-        lambda: store.context, handshake_timeout=1, close_timeout=1, plain_answer=b"", ended=admission.ended
+        lambda: store.context,
+        handshake_timeout=1,
+        close_timeout=1,
+        plain_answer=b"",
+        ended=admission.ended,
+        clients=Clients("required"),
     )
     yield from acceptor.measures()
 

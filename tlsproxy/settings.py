@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge
 from pydantic import ValidationInfo, field_validator
 
+from tlsproxy.client_rules import Rules, parse_rules, spell_rules
 from tlsproxy.environment import About, Conflict, Environment
 from tlsproxy.kinds import (
     CHOICE,
@@ -43,15 +44,23 @@ PRIVATE = tuple(
 )
 # Compose reads an unquoted `off` as a YAML boolean and hands over `false`.
 SWITCHED = {"true": "on", "1": "on", "false": "off", "0": "off"}
+# TLSPROXY_CERT_NAME as parsed, for every certificate that is there.
+EVERY_NAME = ("*",)
 
 
-def parse_cert_name(text: str) -> str:
-    """One name that is a file name: it is joined to CERT_DIR."""
-    if "," in text or "*" in text:
-        raise ValueError("only one certificate is served")
-    if "/" in text or ".." in text or text == ".":
-        raise ValueError("it is looked up in CERT_DIR and can't lead out of it")
-    return text
+def parse_cert_names(text: str) -> tuple[str, ...]:
+    """Names that are file names, each once: they are joined to CERT_DIR; or `*` alone, for all that is there."""
+    names = tuple(dict.fromkeys(parse_list(text)))
+    if not names:
+        raise ValueError("there is no name in it")
+    if names == EVERY_NAME:
+        return names
+    for name in names:
+        if "*" in name:
+            raise ValueError("* stands for every certificate, and is no part of a name or of a list")
+        if "/" in name or ".." in name or name == ".":
+            raise ValueError(f"{name!r} is looked up in CERT_DIR and can't lead out of it")
+    return names
 
 
 def parse_host(text: str) -> str:
@@ -95,6 +104,11 @@ def parse_hsts(text: str) -> int | None:
     return None if text.lower() in {"off", "false"} else int(parse_duration(text))
 
 
+def parse_grace(text: str) -> float:
+    """Seconds; 0 for `off`."""
+    return 0.0 if text.lower() in {"off", "false"} else parse_duration(text)
+
+
 def parse_app_check(text: str) -> str:
     """`tcp`, `off`, or an origin-form target as it came."""
     if text.startswith("/"):
@@ -116,11 +130,11 @@ def parse_protocols(text: str) -> tuple[str, ...]:
     return names
 
 
-CERT_NAME = Kind(
+CERT_NAME: Kind[tuple[str, ...]] = Kind(
     name="name",
-    allowed="one name, without comma, *, / or ..",
-    parse=parse_cert_name,
-    spell=spell_plain,
+    allowed="names separated by commas, without *, / or .., or * alone",
+    parse=parse_cert_names,
+    spell=",".join,
 )
 HOST = Kind(name="host", allowed="an address or a host name", parse=parse_host, spell=spell_plain)
 NETWORKS: Kind[tuple[Network, ...]] = Kind(
@@ -137,6 +151,14 @@ HSTS = Kind(
     unit=DURATION.unit,
     pattern=f"off|false|{DURATION_PATTERN}",
 )
+GRACE = Kind(
+    name="duration",
+    allowed="off or a duration in ms, s, m, h or d",
+    parse=parse_grace,
+    spell=lambda seconds: spell_duration(seconds) if seconds else "off",
+    unit=DURATION.unit,
+    pattern=f"off|false|{DURATION_PATTERN}",
+)
 APP_CHECK = Kind(
     name="check",
     allowed="tcp, off or a path that starts with /",
@@ -145,6 +167,13 @@ APP_CHECK = Kind(
 )
 PROTOCOLS: Kind[tuple[str, ...]] = Kind(
     name="protocols", allowed="protocol names separated by commas", parse=parse_protocols, spell=",".join
+)
+CLIENT_RULES: Kind[Rules] = Kind(
+    name="rules",
+    allowed="rules separated by commas (`\\,` in a value): cn=NAME, ou=NAME, dns=NAME or dns=*.NAME, "
+    "uri=URI, with * for a whole path segment of a SPIFFE ID",
+    parse=parse_rules,
+    spell=spell_rules,
 )
 SWITCHED_CHOICE = Kind(
     name="choice",
@@ -159,7 +188,15 @@ class Settings(Environment):
 
     PREFIX: ClassVar[str] = "TLSPROXY_"
 
-    cert_name: Annotated[str, CERT_NAME, About("which certificate to serve", "shop")] = "tls"
+    cert_name: Annotated[
+        tuple[str, ...],
+        CERT_NAME,
+        About(
+            "which certificate to serve. Several, comma-separated: the first is the default, the others are picked by "
+            "SNI. `*`: every certificate found in CERT_DIR",
+            "shop",
+        ),
+    ] = ("tls",)
     app_port: Annotated[Port, About("the legacy app's port on APP_HOST", "3000")] = 8080
     app_host: Annotated[
         str, HOST, About("the app's address; a name is resolved again as its answers change", "app.internal")
@@ -212,6 +249,42 @@ class Settings(Environment):
         CHOICE,
         About("Mozilla's server-side TLS profiles: `modern` (1.3 only), `intermediate` (1.2 and 1.3)", "modern"),
     ] = "intermediate"
+    sni_strict: Annotated[
+        Switch,
+        About(
+            "a client that asks by SNI for a name that no certificate is for is refused with `unrecognized_name` in "
+            "place of the default; in http mode a request whose Host the connection's certificate is not for gets 421",
+            "on",
+        ),
+    ] = False
+    client_auth: Annotated[
+        Literal["off", "optional", "observe", "required"],
+        SWITCHED_CHOICE,
+        About(
+            "mutual TLS: `off`, `optional`, `observe` (clients without a certificate or outside CLIENT_ALLOW are let "
+            "in, counted and logged; one that cannot be verified still fails, counted), `required`",
+            "required",
+        ),
+    ] = "off"
+    client_ca: Annotated[
+        FilePath | None,
+        About(
+            "the CAs that client certificates are verified with, one bundle for the whole listener; empty: `ca.crt` "
+            "beside the first certificate. A file beside it that ends in `.crl` in place of its own ending has their "
+            "revocation lists. Both are reloaded like the certificate",
+            "/etc/clients/ca.crt",
+        ),
+    ] = None
+    client_allow: Annotated[
+        Rules,
+        CLIENT_RULES,
+        About(
+            "rules, any of which lets a verified client in: `cn=reports`, `ou=...`, `dns=*.billing.svc`, "
+            "`uri=spiffe://example.org/ns/*`; others get 403 (http) or a closed connection (tcp), and an audit line; "
+            "empty: any verified client",
+            "cn=reports,dns=*.billing.svc",
+        ),
+    ] = ()
     cert_wait: Annotated[
         DurationOrZero,
         About(
@@ -224,6 +297,19 @@ class Settings(Environment):
         Duration,
         About("besides file events, the files are compared this often, for file systems that send none", "5m"),
     ] = 60.0
+    cert_rotation_grace: Annotated[
+        float,
+        GRACE,
+        About(
+            "how long after a rotation a connection that began before it may be kept alive; then no client sees the "
+            "older certificate any more, except in tunnels; `off`: as long as it likes",
+            "10m",
+        ),
+    ] = 0.0
+    cert_expiry_warning: Annotated[
+        DurationOrZero,
+        About("from when on a soon-expiring certificate is warned about, once a day; 0: never", "7d"),
+    ] = 14 * 86400.0
 
     trusted_proxies: Annotated[
         tuple[Network, ...],
@@ -356,6 +442,14 @@ class Settings(Environment):
             if port and port == other_port and _meet(host, other_host):
                 raise Conflict(f"{cls.PREFIX}{name} is the same port; give one of the two another")
         return port
+
+    @field_validator("client_allow")
+    @classmethod
+    def _judges_somebody(cls, rules: Rules, info: ValidationInfo) -> Rules:
+        """Rules that nobody is held against would be a door that only looks shut."""
+        if rules and info.data.get("client_auth") == "off":
+            raise Conflict(f"no client is asked for a certificate; set {cls.PREFIX}CLIENT_AUTH to required or observe")
+        return rules
 
     @field_validator("alpn")
     @classmethod

@@ -11,8 +11,8 @@ import logging
 import platform
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -31,7 +31,7 @@ from tlsproxy.listening import PortError, listen
 from tlsproxy.measures import Measure
 from tlsproxy.open_files import make_room
 from tlsproxy.output import LineWriter
-from tlsproxy.proxy.exchange import Service
+from tlsproxy.proxy.exchange import Service, StrictService
 from tlsproxy.proxy.feed import check_parser
 from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.forwarding import Forwarding
@@ -46,12 +46,19 @@ from tlsproxy.proxy.request_log import CombinedLines, JsonLines, RequestLog
 from tlsproxy.proxy.server import Server
 from tlsproxy.proxy.tally import Tally
 from tlsproxy.signals import Signals
+from tlsproxy.tls.catalogue import Catalogue, Listed
+from tlsproxy.tls.clients import Clients
 from tlsproxy.tls.connection import Acceptor
+from tlsproxy.tls.description import moment
 from tlsproxy.tls.development import Standby
-from tlsproxy.tls.files import directories, find
+from tlsproxy.tls.discovery import FIRST, discover, places
+from tlsproxy.tls.files import MaterialError, directories, find, locate, ways
+from tlsproxy.tls.key_exchange import is_post_quantum
 from tlsproxy.tls.proxy_header import Gate, announce
 from tlsproxy.tls.store import Source, Store
-from tlsproxy.tls.watch import Watch
+from tlsproxy.tls.trust import TrustMaterial, find_trust, lists_beside
+from tlsproxy.tls.trust_store import TrustStore
+from tlsproxy.tls.watch import Watch, in_steps
 
 if TYPE_CHECKING:
     from tlsproxy.settings import Settings
@@ -100,18 +107,22 @@ class Sidecar:
         self._lines = LineWriter(sys.stdout.fileno())
         self._journal = Journal(Tally(), _request_log(settings, self._lines))
         self._pool = Pool(self._address, self._limits, self._timeouts, self._journal.tally)
-        self._store = store(settings, settings.self_signed_ca)
+        self._certificates = certificates(settings, settings.self_signed_ca)
         self._watch = Watch(
-            self._store, partial(directories, settings.cert_dir, settings.cert_name), settings.cert_resync_period
+            self._certificates,
+            partial(_watched, settings, self._certificates),
+            settings.cert_resync_period,
+            self._retire,
         )
         self._room = make_room(self._limits.connections)
         self._admission = Admission(self._room.connections)
         self._acceptor = Acceptor(
-            lambda: self._store.context,
+            lambda: self._certificates.context,
             handshake_timeout=settings.handshake_timeout,
             close_timeout=settings.body_timeout,
             plain_answer=PLAIN_HTTP if settings.mode == "http" else b"",
             ended=self._admission.ended,
+            clients=_clients(settings),
         )
         self._app = SharedCheck(partial(check_app, self._address, settings.app_check, APP_CHECK_WITHIN))
         self._admin = AdminServer(
@@ -153,14 +164,16 @@ class Sidecar:
     async def _await_certificate(self) -> bool:
         """Wait until there is a certificate to serve; False when it never came, or we are to stop."""
         deadline = monotonic() + self._settings.cert_wait
-        while self._store.load().kind == "failed":
+        while True:
+            await in_steps(self._certificates.look())
+            if self._certificates.is_serving:
+                return True
             left = deadline - monotonic()
             if left <= 0:
                 _logger.error("no usable certificate within %gs (TLSPROXY_CERT_WAIT)", self._settings.cert_wait)
                 return False
             if await _happens(self._signals.stop, min(CERTIFICATE_RETRY, left)):
                 return False
-        return True
 
     async def _open(self) -> None:
         """Open the ports for clients, the HTTPS port last: /startupz tells of that one."""
@@ -177,7 +190,8 @@ class Sidecar:
     def _exchanging(self, forwarding: Forwarding) -> MakeConversation:
         """What makes the fronts of http mode, whose requests the app answers."""
         fixes = _fixes(self._settings, self._address)
-        return self._fronts(Service(self._pool, fixes, self._timeouts, self._journal), forwarding)
+        kind = StrictService if self._settings.sni_strict else Service
+        return self._fronts(kind(self._pool, fixes, self._timeouts, self._journal), forwarding)
 
     def _fronts(self, service: Answering, forwarding: Forwarding) -> MakeConversation:
         return Frontend(service, forwarding, self._limits, self._timeouts, self._journal).front
@@ -219,19 +233,20 @@ class Sidecar:
         settings = self._settings
         ports = {"admin": settings.admin_port, "redirects": settings.redirect_port}
         others = "".join(f", {what} on port {port}" for what, port in ports.items() if port)
-        message = self._store.last.message if self._store.last else ""
+        message = self._certificates.last.message if self._certificates.last else ""
+        post_quantum = "with" if is_post_quantum(self._acceptor.context()) else "without"
         _logger.info(
             "serving %s on %s:%d for the app at %s with certificate %s (%s)%s; tlsproxy %s, %s, %s, %s",
             "HTTPS" if settings.mode == "http" else "TLS for tcp",
             settings.listen_host or "*",
             settings.listen_port,
             self._address,
-            settings.cert_name,
+            self._certificates.name,
             message,
             others,
             __version__,
             f"Python {platform.python_version()}",
-            ssl.OPENSSL_VERSION,
+            f"{ssl.OPENSSL_VERSION} {post_quantum} post-quantum key exchange",
             type(asyncio.get_running_loop()).__module__,
         )
 
@@ -286,26 +301,39 @@ class Sidecar:
                 _logger.exception("the certificate's watch failed; it begins anew")
             await asyncio.sleep(1)
 
+    def _retire(self) -> None:
+        """Let connections that show what was served until this moment end in time."""
+        if self._settings.cert_rotation_grace and self._server is not None:
+            self._server.retire(self._settings.cert_rotation_grace)
+
     # ------------------------------------------------------------------ what the admin port tells
 
     def _live(self) -> list[Condition]:
         return [Condition("process", ok=True)]
 
     def _startup(self) -> list[Condition]:
-        error = self._store.error
-        loaded = self._store.generation is not None
+        loaded = self._certificates.is_serving
         return [
-            Condition("certificate", loaded, "" if loaded or error is None else error.message),
+            Condition("certificate", loaded, "" if loaded else self._certificates.trouble),
             Condition("listening", self._server is not None, "" if self._server is not None else "not yet"),
         ]
 
     async def _ready(self) -> list[Condition]:
         stopping = self._signals.stop.is_set()
         serving = Condition("serving", not stopping, "draining" if stopping else "")
-        return [*self._startup(), serving, await self._app()]
+        _, listening = self._startup()
+        return [self._valid(), listening, serving, await self._app()]
+
+    def _valid(self) -> Condition:
+        """Whether clients that verify would accept any of what is served."""
+        valid = self._certificates.is_valid
+        trouble = self._certificates.trouble or "nothing that is served is within its dates"
+        return Condition("certificate", valid, "" if valid else trouble)
 
     def _status(self) -> Mapping[str, object]:
         idle, active = self._server.count() if self._server is not None else (0, 0)
+        looked_at, period = self._certificates.looked_at, timedelta(seconds=self._settings.cert_resync_period)
+        next_check = moment(looked_at + period) if looked_at else None
         return {
             "version": __version__,
             "started": datetime.fromtimestamp(datetime.now(UTC).timestamp() - self._uptime, UTC).isoformat(
@@ -313,13 +341,14 @@ class Sidecar:
             ),
             "uptime_seconds": round(self._uptime, 3),
             "settings": self._shown,
-            "certificates": [self._store.status()],
+            "certificates": [{**one, "next_check": next_check} for one in self._certificates.status()],
             "connections": {
                 "waiting": self._admission.waiting,
                 "handshake": self._acceptor.shaking,
                 "idle": idle,
                 "active": active,
             },
+            "client_trust": self._certificates.trust.status() if self._certificates.trust is not None else None,
             "app": {"address": str(self._address), **self._pool.count()},
             "request_lines_lost": self._lines.lost,
         }
@@ -333,7 +362,7 @@ class Sidecar:
         yield from self._pool.measures()
         yield from self._admission.measures()
         yield from self._acceptor.measures()
-        yield from self._store.measures()
+        yield from self._certificates.measures()
         idle, active = self._server.count() if self._server is not None else (0, 0)
         yield connections_measure(self._admission.waiting, self._acceptor.shaking, idle, active)
         yield build_measure()
@@ -361,13 +390,68 @@ def build_measure() -> Measure:
 # ---------------------------------------------------------------------------- settings, as the rooms take them
 
 
-def store(settings: "Settings", ca_file: Path | None) -> Store:
-    """The certificates that the settings name; the CA of one that is made here is written to the file, if any."""
-    source: Source = partial(find, settings.cert_dir, settings.cert_name)
-    if settings.self_signed:
-        source = Standby(settings.cert_name, source, ca_file)
+def certificates(settings: "Settings", ca_file: Path | None) -> Catalogue:
+    """What the settings name; the CA of a certificate that is made here is written to the file, if any."""
     protocols = settings.alpn if settings.mode == "tcp" else ("http/1.1",)
-    return Store(settings.cert_name, source, settings.tls_profile, protocols)
+    default = FIRST if settings.cert_name == ("*",) else settings.cert_name[0]
+
+    def make(name: str) -> Store:
+        source: Source = partial(find, settings.cert_dir, name)
+        if settings.self_signed and name == default:
+            source = Standby(name, source, ca_file)
+        within = timedelta(seconds=settings.cert_expiry_warning)
+        return Store(name, source, settings.tls_profile, protocols, expiry_warning=within)
+
+    title = ",".join(settings.cert_name)
+    listed, profile = _listed(settings, default), settings.tls_profile
+    trust = _trust(settings, lambda: _bundle(settings, listed(())))
+    return Catalogue(title, listed, make, profile, protocols, strict=settings.sni_strict, trust=trust)
+
+
+def _trust(settings: "Settings", bundle: Callable[[], Path]) -> TrustStore | None:
+    """What clients are verified with; None: they are not."""
+    if settings.client_auth == "off":
+        return None
+
+    def source() -> TrustMaterial:
+        return find_trust(bundle())
+
+    return TrustStore(source, required=settings.client_auth == "required")
+
+
+def _bundle(settings: "Settings", names: Iterable[str]) -> Path:
+    """Where the client CAs lie; beside the first certificate that is there, unless the settings say where."""
+    if settings.client_ca is not None:
+        return settings.client_ca
+    first = next(iter(names), FIRST)
+    return locate(settings.cert_dir, first).certificate.with_name("ca.crt")
+
+
+def _clients(settings: "Settings") -> Clients | None:
+    return None if settings.client_auth == "off" else Clients(settings.client_auth, settings.client_allow)
+
+
+def _listed(settings: "Settings", default: str) -> Listed:
+    """Which names to serve: those of the settings, or whatever is there."""
+    if settings.cert_name != ("*",):
+        return lambda _: settings.cert_name
+    if settings.self_signed:
+        return lambda known: discover(settings.cert_dir, known) or (default,)
+    return partial(discover, settings.cert_dir)
+
+
+def _watched(settings: "Settings", catalogue: Catalogue) -> frozenset[Path]:
+    """The directories whose entries decide what is served."""
+    watched = directories(settings.cert_dir, *catalogue.stores)
+    if settings.cert_name == ("*",):
+        watched |= frozenset(places(settings.cert_dir))
+    if settings.client_auth == "off":
+        return watched
+    try:
+        bundle = _bundle(settings, catalogue.stores)
+    except MaterialError:
+        return watched
+    return watched | ways((bundle, lists_beside(bundle)))
 
 
 def _limits(settings: "Settings") -> Limits:

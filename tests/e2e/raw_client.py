@@ -127,7 +127,7 @@ class TlsClient(RawClient):
         port: int,
         context: ssl.SSLContext,
         *,
-        server_name: str = "localhost",
+        server_name: str | None = "localhost",
         session: ssl.SSLSession | None = None,
         handshake: bool = True,
         host: str = "127.0.0.1",

@@ -184,9 +184,10 @@ class ScriptedApp:
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = AppConnection(accepted, len(self.connections), self)
             thread = threading.Thread(target=self._run, args=(connection, self._play), daemon=True)
-            self._threads.append(thread)
             self.connections.append(connection)
             thread.start()
+            # Started first: `clear`, which joins them, may come at any time.
+            self._threads.append(thread)
 
     def _run(self, connection: AppConnection, play: Script) -> None:
         try:

@@ -76,6 +76,7 @@ def test_the_start_line_says_what_is_served(sidecar: Launch, app: ScriptedApp) -
     (line,) = wait_until(lambda: process.told("serving HTTPS on"), "the start line")
     message = str(line["message"])
     assert line["level"] == "info"
+    post_quantum = "with" if ssl.OPENSSL_VERSION_INFO >= (3, 5) else "without"
     for part in (
         f"serving HTTPS on 127.0.0.1:{process.port} ",
         f"127.0.0.1:{app.port} ",
@@ -83,7 +84,7 @@ def test_the_start_line_says_what_is_served(sidecar: Launch, app: ScriptedApp) -
         "localhost, 127.0.0.1",
         f"admin on port {process.admin_port}",
         f"redirects on port {redirects}",
-        ssl.OPENSSL_VERSION,
+        f"{ssl.OPENSSL_VERSION} {post_quantum} post-quantum key exchange",
     ):
         assert part in message
     assert re.search(r"valid until \d{4}-\d\d-\d\d", message)

@@ -97,6 +97,16 @@ def test_a_handshake_has_a_deadline(brisk_sidecar: Sidecar, app: ScriptedApp, sa
         assert 0.4 < time.monotonic() - began < 3
 
 
+def test_a_trickle_buys_no_time(brisk_sidecar: Sidecar, app: ScriptedApp) -> None:
+    """A client that says a little of its handshake all the time is closed at the same deadline."""
+    with brisk_sidecar.connect_plain() as client:
+        began = time.monotonic()
+        client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc")
+        while time.monotonic() - began < 3 and client.is_silent(0.1):
+            client.send(b"\x03")
+        assert 0.4 < time.monotonic() - began < 3
+
+
 def test_a_finished_handshake_has_no_deadline(brisk_sidecar: Sidecar, app: ScriptedApp) -> None:
     """HANDSHAKE_TIMEOUT ends with the handshake: an idle client stays connected."""
     with brisk_sidecar.connect() as client:

@@ -1,11 +1,13 @@
 """Who asks, as the app is told: chains of trusted proxies, Forwarded's syntax, and a memory with bounds."""
 
 import re
+from dataclasses import dataclass
 from ipaddress import ip_network
 
 import pytest
 
 from tlsproxy.proxy.forwarding import Forwarding, Peer, Said
+from tlsproxy.proxy.refusals import ClientDenied
 
 TRUSTED = [ip_network(text) for text in ("10.0.0.0/8", "fd00::/8")]
 
@@ -173,3 +175,41 @@ def test_what_a_proxy_says_is_not_remembered() -> None:
     block, client = peer.extended(b"shop", Said())
     assert (told(block)["X-Forwarded-For"], told(block)["X-Forwarded-Proto"]) == ("10.0.0.1", "https")
     assert client == "10.0.0.1"
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A certificate that a client has shown."""
+
+    subject: str = "CN=reports"
+    fields: bytes = b"Client-Cert: :AA==:\r\n"
+    denied: bool = False
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.1"])
+def test_a_callers_certificate_is_told(address: str) -> None:
+    """The fields of a certificate stand behind the peer's own, a trusted proxy's too; nobody else's do."""
+    forwarding = Forwarding(trusted=TRUSTED)
+    peer = forwarding.peer(address, Shown())
+    assert told(peer.fields(b"shop"))["Client-Cert"] == ":AA==:"
+    assert told(peer.extended(b"shop", Said())[0])["Client-Cert"] == ":AA==:"
+    assert "Client-Cert" not in told(forwarding.peer(address).fields(b"shop"))
+
+
+def test_peers_of_one_address_are_told_apart_by_their_certificates() -> None:
+    """Who shares an address shares nothing else."""
+    forwarding, one, other = Forwarding(), Shown(), Shown(fields=b"Client-Cert: :BB==:\r\n")
+    peers = [forwarding.peer("192.0.2.1", caller) for caller in (one, other, None)]
+    assert [told(peer.fields(b"shop")).get("Client-Cert") for peer in peers] == [":AA==:", ":BB==:", None]
+    assert forwarding.peer("192.0.2.1", one) is peers[0]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.1"])
+def test_nothing_is_told_of_who_is_denied(address: str) -> None:
+    """A caller that no rule lets in has no request that the app would hear of, whatever its Host."""
+    peer = Forwarding(trusted=TRUSTED).peer(address, Shown(denied=True))
+    for host in (b"shop", b"", b"shop"):
+        with pytest.raises(ClientDenied):
+            peer.fields(host)
+        with pytest.raises(ClientDenied):
+            peer.extended(host, Said())

@@ -25,6 +25,7 @@ from tlsproxy.settings import Settings
 REASONS = {
     "app_refused", "app_timeout", "app_reset", "app_invalid", "app_truncated", "client_gone", "head_too_large",
     "body_too_large", "bad_request", "head_timeout", "body_timeout", "tunnel_timeout", "overloaded", "draining",
+    "denied", "misdirected",
 }  # fmt: skip
 # RFC 9209 section 2.3, those that fit.
 ERRORS = {

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -212,3 +213,20 @@ def test_the_second_is_made_anew() -> None:
     log._second, log._stamp = 1, "1970-01-01T00:00:01"
     log.add(record(), "", monotonic())
     assert "1970" not in lines[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A certificate that a client has shown."""
+
+    subject: str
+    fields: bytes = b""
+    denied: bool = False
+
+
+@pytest.mark.parametrize(("subject", "shown"), [("CN=a\\, b", "CN=a\\, b"), ('CN=\\"', 'CN=\\"'), ("", None)])
+def test_the_clients_certificate(subject: str, shown: str | None) -> None:
+    """Its subject is told; null where it has none."""
+    over = record()
+    over.client = Client(Forwarding().peer("192.0.2.1", Shown(subject)), "TLSv1.3", "TLS_AES_128_GCM_SHA256")
+    assert parsed(over)["client_cert"] == shown

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from time import monotonic
 
 import pytest
 from aiohttp import web
@@ -168,6 +169,7 @@ class Trouble:
     """A service, and its exchanges as well, whose time is up at once and whose end goes wrong."""
 
     deadline = 0.0
+    status = 0
 
     def exchange(self, stream: Front, request: Request, *, has_body: bool) -> "Trouble":
         return self
@@ -241,5 +243,40 @@ def test_each_end_is_told_of_once() -> None:
             server.ended(front)  # type: ignore[arg-type]  # likewise
             server.ended(front)  # type: ignore[arg-type]  # likewise
             assert len(told) == 1
+
+    run(scene())
+
+
+def test_retiring() -> None:
+    """Who is idle is told with the next answer or closed at the end; a response under way can't tell, the next does."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            idle = await scene.client()
+            begun, begun_app = await asked(scene, get())
+            begun_app.send(CHUNKED_OK + b"2\r\nok\r\n")
+            await begun.head()
+            waiting, waiting_app = await asked(scene, get())
+            await until(lambda: scene.server.count() == (1, 2))
+            start = monotonic()
+            scene.server.retire(60)
+            scene.server.sweep(start + 25)
+            await scene.client()
+            waiting_app.send(OK)
+            assert b"Connection: close" in await answer(waiting)
+            assert await waiting.rest() == b""
+            begun_app.send(b"0\r\n\r\n")
+            assert await begun.exactly(12) == b"2\r\nok\r\n0\r\n\r\n"
+            await until(lambda: scene.server.count() == (3, 0))
+            scene.server.sweep(start + 29)
+            begun.send(get())
+            await until(lambda: scene.pool.count()["lent"] == 1)
+            for app in (begun_app, waiting_app):
+                app.send(OK)
+            assert b"Connection: close" in await answer(begun)
+            await until(lambda: scene.server.count() == (2, 0))
+            scene.server.sweep(start + 31)
+            assert await idle.rest() == b""
+            await until(lambda: scene.server.count() == (1, 0))
 
     run(scene())

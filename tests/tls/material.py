@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import ssl
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -121,6 +122,17 @@ def chain() -> Chain:
     return Chain(root, upper, lower, Request(issuer=lower).issue())
 
 
+def signed_with_sha1(directory: Path, selfsigned: bool = True) -> tuple[bytes, bytes]:
+    """A certificate for CN=weak that openssl signs as no library does any more, and its key."""
+    ec_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30")
+    for name, signer in [("root", ()), ("weak", () if selfsigned else ("-CA", "root.crt", "-CAkey", "root.key"))]:
+        names = ("-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost", "-sha1")
+        files = ("-keyout", f"{name}.key", "-out", f"{name}.crt")
+        command = ["openssl", "req", "-x509", *ec_key, *names, *signer, *files]
+        subprocess.run(command, cwd=directory, capture_output=True, check=True)
+    return (directory / "weak.crt").read_bytes(), (directory / "weak.key").read_bytes()
+
+
 def material(certificate: bytes, private: bytes) -> Material:
     return Material("tls", "/certs/tls.crt", "/certs/tls.key", certificate, private)
 
@@ -140,7 +152,7 @@ def serial(pair: tuple[bytes, bytes]) -> str:
 
 
 def handshake(
-    server: ssl.SSLContext, client: ssl.SSLContext | None = None, name: str = "localhost"
+    server: ssl.SSLContext, client: ssl.SSLContext | None = None, name: str | None = "localhost"
 ) -> tuple[ssl.SSLObject, ssl.SSLObject]:
     """A handshake in memory, by a client that verifies nothing unless given; returns client and server."""
     if client is None:

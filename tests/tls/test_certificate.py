@@ -1,6 +1,7 @@
 """tlsproxy/tls/certificate.py."""
 
 import subprocess
+from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
 
@@ -11,9 +12,23 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from tests.tls.material import DAY, NOW, Request, chain, handshake, key, key_pem, material, pem, trusting
+from tests.tls.material import (
+    DAY,
+    NOW,
+    Issued,
+    Key,
+    Request,
+    chain,
+    handshake,
+    key,
+    key_pem,
+    material,
+    pem,
+    signed_with_sha1,
+    trusting,
+)
 from tlsproxy.tls import context
-from tlsproxy.tls.certificate import Certificate, check
+from tlsproxy.tls.certificate import Certificate, check, fingerprint_on_disk
 from tlsproxy.tls.files import MaterialError
 
 Format = serialization.PrivateFormat
@@ -82,11 +97,10 @@ def test_it_says_what_openssl_says(tmp_path: Path) -> None:
 
 
 def test_trustme_addresses_are_names() -> None:
-    """Addresses stand among the names, and the chain of a leaf without its root is taken as it is."""
+    """Addresses stand among the names."""
     leaf = trustme.CA().issue_cert("example.org", "127.0.0.1", "::1")
     checked = verdict(b"".join(blob.bytes() for blob in leaf.cert_chain_pems), leaf.private_key_pem.bytes())
     assert checked.names == ("example.org", "127.0.0.1", "::1")
-    assert checked.warnings == ()
 
 
 def test_the_key_does_not_show() -> None:
@@ -199,6 +213,79 @@ def test_strangers_are_left_out_and_a_root_stays() -> None:
     checked = verdict(pem(*right, stranger.certificate, made.upper.certificate), made.leaf.pair[1])
     assert checked.chain_pem == pem(*right)
     assert checked.warnings == ("/certs/tls.crt: CN=stranger is no part of the chain and is left out",)
+
+
+def test_a_missing_intermediate_is_warned_about() -> None:
+    """A leaf alone under an intermediate, or a chain with a gap, names the issuer that is not in the file."""
+    made = chain()
+    for certificates, lonely, missing in [
+        ([made.leaf], "it", "CN=lower"),
+        ([made.leaf, made.lower, made.root], "CN=lower", "CN=upper"),
+    ]:
+        checked = verdict(pem(*(one.certificate for one in certificates)), made.leaf.pair[1])
+        assert f"/certs/tls.crt: {lonely} comes without its issuer, {missing}: " in checked.warnings[-1]
+        assert checked.missing_issuer == missing
+
+
+@pytest.mark.parametrize("part", ["upper", "root", "leaf alone"])
+def test_roots_are_the_clients_own(part: str) -> None:
+    """A chain that ends below a root or with it is whole; so is a leaf alone whose issuer lies beside it as ca.crt."""
+    made = chain()
+    whole = [made.leaf, made.lower, made.upper, made.root]
+    certificates = whole[: {"leaf alone": 1, "upper": 3, "root": 4}[part]]
+    mounted = material(pem(*(one.certificate for one in certificates)), made.leaf.pair[1])
+    beside = replace(
+        mounted, authorities=pem(made.lower.certificate if part == "leaf alone" else made.root.certificate)
+    )
+    checked = check(beside, NOW)
+    assert checked.warnings == ()
+    assert checked.chain == tuple(f"CN={one.certificate.subject.rfc4514_string()[3:]}" for one in certificates)
+    assert checked.missing_issuer == {"leaf alone": "CN=lower", "upper": "CN=root", "root": ""}[part]
+
+
+@pytest.mark.parametrize("authorities", [b"", b"garbage", pem(chain().root.certificate)])
+def test_what_lies_beside_proves_nothing_by_itself(authorities: bytes) -> None:
+    """A ca.crt that is none, or that did not issue the leaf, does not quieten the warning."""
+    made = chain()
+    mounted = replace(material(*made.leaf.pair), authorities=authorities)
+    assert "comes without its issuer, CN=lower" in check(mounted, NOW).warnings[0]
+
+
+@pytest.mark.parametrize("selfsigned", [True, False])
+def test_a_weak_signature_is_refused(tmp_path: Path, selfsigned: bool) -> None:
+    """A leaf that is signed with SHA-1 is refused, by its own key or a CA's."""
+    message = refusal(*signed_with_sha1(tmp_path, selfsigned))
+    assert message.startswith("/certs/tls.crt: CN=weak is signed with SHA-1, which ")
+
+
+def test_a_roots_own_signature_does_not_matter(tmp_path: Path) -> None:
+    """A root that signed itself with SHA-1 is no reason to refuse a chain: nobody verifies that signature."""
+    root = signed_with_sha1(tmp_path, selfsigned=True)
+    issuer = Issued(x509.load_pem_x509_certificate(root[0]), private_of(root[1]))
+    leaf = Request(issuer=issuer).issue()
+    checked = verdict(leaf.pair[0] + root[0], leaf.pair[1])
+    assert checked.chain == ("CN=localhost", "CN=weak")
+    context.build(checked, "intermediate")
+
+
+def private_of(pem_: bytes) -> Key:
+    loaded = serialization.load_pem_private_key(pem_, None)
+    assert isinstance(loaded, Key)
+    return loaded
+
+
+def test_what_lies_on_disk_has_a_fingerprint_though_it_is_not_good() -> None:
+    """Material that is refused is told apart by its first certificate; without one there is nothing to tell."""
+    other = key_pem(key("secp384r1"))
+    assert fingerprint_on_disk(material(CERTIFICATE, other)) == verdict(CERTIFICATE, KEY).fingerprint
+    assert fingerprint_on_disk(material(b"garbage", KEY)) == ""
+
+
+def test_days_left() -> None:
+    """They are counted in fractions, and below 0 once it has expired."""
+    checked = verdict(*Request(not_after=NOW + 2 * DAY).issue().pair)
+    assert round(checked.days_left(NOW), 3) == 2
+    assert round(checked.days_left(NOW + 3 * DAY), 3) == -1
 
 
 def test_an_issuer_of_the_same_name_is_told_by_its_signature() -> None:

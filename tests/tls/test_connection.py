@@ -39,6 +39,7 @@ TOO_MUCH = bytes(10 * MEGABYTE)
 REASONS = {
     *("bad_certificate", "certificate_required", "no_shared_cipher", "no_shared_group", "no_shared_signature"),
     *("not_tls", "other", "plain_http", "refused_by_client", "reset", "timeout", "unknown_ca", "unsupported_protocol"),
+    "unrecognized_name",
 }
 
 both_versions = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])

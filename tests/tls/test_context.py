@@ -4,10 +4,13 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.tls.material import (
     NOT_FOR_SIGNING,
     NOW,
+    Issued,
     Request,
     chain,
     handshake,
@@ -18,10 +21,12 @@ from tests.tls.material import (
     trusting,
 )
 from tlsproxy.tls.certificate import Certificate, check
-from tlsproxy.tls.context import PROFILES, ProfileName, build, rehearse
+from tlsproxy.tls.context import PROFILES, Presented, ProfileName, ServerObject, build, rehearse, switch_by_name
 from tlsproxy.tls.files import MaterialError, find
+from tlsproxy.tls.trust import TrustMaterial, check_trust
 
 ECDSA = Request(key=key("secp256r1")).issue()
+CLIENTS = Request("clients", (), Request("root", (), ca=True).issue(), ca=True).issue()
 
 
 def checked(pair: tuple[bytes, bytes] = ECDSA.pair) -> Certificate:
@@ -162,3 +167,89 @@ def test_the_rehearsal_tries_each_version() -> None:
     rehearse(build(certificate, "modern"), certificate)
     with pytest.raises(MaterialError, match="TLSv1_2"):
         rehearse(build(certificate, "intermediate"), certificate)
+
+
+def verifying(*, required: bool) -> ssl.SSLContext:
+    bundle = TrustMaterial("ca.crt", "ca.crl", pem(CLIENTS.certificate), None)
+    return build(checked(), "intermediate", trust=check_trust(bundle, NOW, required=required))
+
+
+def showing(issued: Issued, directory: Path) -> ssl.SSLContext:
+    (directory / "client.pem").write_bytes(b"".join(issued.pair))
+    context = client(ssl.TLSVersion.TLSv1_2)
+    context.load_cert_chain(directory / "client.pem")
+    return context
+
+
+def test_clients_are_verified(tmp_path: Path) -> None:
+    """With a trust, whom a CA of it has signed comes in, also by an intermediate alone; a stranger does not."""
+    signed = Request("reports", (), CLIENTS).issue()
+    _, server = handshake(verifying(required=True), showing(signed, tmp_path))
+    assert server.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(pem(signed.certificate).decode())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(verifying(required=True), showing(Request("reports", (), ECDSA).issue(), tmp_path))
+
+
+def test_a_servers_certificate_is_no_clients(tmp_path: Path) -> None:
+    """What may only serve, by its extended key usage, does not come in."""
+    serving = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(
+            verifying(required=True),
+            showing(Request("reports", (), CLIENTS, extensions=((serving, False),)).issue(), tmp_path),
+        )
+
+
+def test_a_certificate_may_be_asked_for_without_being_required() -> None:
+    """A client that has none comes in where it is optional, and nowhere else."""
+    handshake(verifying(required=False), client(ssl.TLSVersion.TLSv1_2))
+    with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+        handshake(verifying(required=True), client(ssl.TLSVersion.TLSv1_2))
+
+
+@pytest.mark.parametrize("suite", ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"])
+@pytest.mark.parametrize("first", ["secp256r1", "rsa-2048"])
+def test_a_companion_serves_clients_that_need_its_kind_of_key(suite: str, first: str) -> None:
+    """A context holds a certificate of each kind with its own chain, and OpenSSL picks by the client's means."""
+    issuers = {kind: Request(kind, (), ca=True).issue() for kind in ("secp256r1", "rsa-2048")}
+    pairs = {kind: Request(key=key(kind), issuer=issuer).issue() for kind, issuer in issuers.items()}
+    (second,) = pairs.keys() - {first}
+    one, other = (
+        checked((pem(pairs[kind].certificate, issuers[kind].certificate), pairs[kind].pair[1]))
+        for kind in (first, second)
+    )
+    expected = issuers["rsa-2048" if "RSA" in suite else "secp256r1"]
+    trust = trusting(expected.certificate)
+    trust.maximum_version = ssl.TLSVersion.TLSv1_2
+    trust.set_ciphers(suite)
+    handshake(build(one, "intermediate", companions=[other]), trust)
+
+
+def test_a_handshake_goes_on_with_what_is_picked() -> None:
+    """The picked context presents its certificate, and the connection remembers the name and what it is for."""
+    stranger = Request().issue()
+    context, inner = build(checked(), "intermediate"), build(checked(stranger.pair), "intermediate")
+    asked: list[str | None] = []
+
+    def pick(name: str | None) -> Presented | None:
+        asked.append(name)
+        return Presented(inner if name == "localhost" else None, {b"a": True}.__contains__)
+
+    switch_by_name(context, pick)
+    _, other = handshake(context, trusting(stranger.certificate))
+    assert isinstance(other, ServerObject)
+    assert other.server_name == "localhost"
+    assert other.covers is not None
+    assert other.covers(b"a")
+    kept = trusting(ECDSA.certificate)
+    kept.check_hostname = False
+    handshake(context, kept, "elsewhere")
+    assert asked == ["localhost", "elsewhere"]
+
+
+def test_what_is_not_picked_is_refused() -> None:
+    """None for a name ends the handshake."""
+    context = build(checked(), "intermediate")
+    switch_by_name(context, lambda _: None)
+    with pytest.raises(ssl.SSLError, match="CALLBACK_FAILED"):
+        handshake(context)

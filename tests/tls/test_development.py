@@ -3,6 +3,7 @@
 import logging
 import stat
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,9 @@ from tlsproxy.tls.files import AbsentError, MaterialError, find
 
 
 def checked(pair: Pair) -> Certificate:
-    return check(material(pair.chain_pem, pair.key_pem), datetime.now(UTC))
+    """As it is mounted, its CA beside it."""
+    mounted = replace(material(pair.chain_pem, pair.key_pem), authorities=pair.ca_pem)
+    return check(mounted, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "::1", "app.test", "a.wild.test", "10.1.2.3"])
@@ -108,7 +111,9 @@ def test_standby_makes_one_pair_and_says_so(tmp_path: Path, caplog: pytest.LogCa
     assert "FOR DEVELOPMENT ONLY" in record.getMessage()
     assert str(ca) in record.getMessage()
     client = trusting(x509.load_pem_x509_certificate(ca.read_bytes()))
-    handshake(build(check(made, datetime.now(UTC)), "intermediate"), client)
+    certificate = check(made, datetime.now(UTC))
+    assert certificate.warnings == ()
+    handshake(build(certificate, "intermediate"), client)
 
 
 def test_the_real_one_takes_over_for_good(tmp_path: Path) -> None:

@@ -69,6 +69,19 @@ def test_the_flat_secret_is_only_for_the_name_tls(tmp_path: Path) -> None:
         find(tmp_path, "web")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_the_ca_beside_is_read_along(tmp_path: Path, there: bool) -> None:
+    """A ca.crt beside the certificate comes with it; none, or one that cannot be read, is no error and no change."""
+    (tmp_path / "tls.pem").write_bytes(b"both")
+    alone = find(tmp_path, "tls")
+    if there:
+        (tmp_path / "ca.crt").write_bytes(b"authority")
+    else:
+        (tmp_path / "ca.crt").mkdir()
+    assert find(tmp_path, "tls") == alone
+    assert find(tmp_path, "tls").authorities == (b"authority" if there else b"")
+
+
 def test_absence_names_every_path_and_the_way_out(tmp_path: Path) -> None:
     """Where nothing is found, the message has every path that was tried and the two variables."""
     with pytest.raises(AbsentError) as caught:
@@ -187,6 +200,17 @@ def test_each_link_on_the_way_counts(tmp_path: Path) -> None:
         (data.parent / file).symlink_to(f"..data/{file}")
     (tmp_path / "certs").symlink_to(tmp_path / "mount")
     assert directories(tmp_path / "certs", "tls") == {tmp_path, tmp_path / "mount", data.parent, data}
+
+
+def test_several_names_have_the_directories_of_each(tmp_path: Path) -> None:
+    """Ways that names have in common are looked at once, and a link that leads upwards is followed."""
+    for made in ("archive", "certs"):
+        (tmp_path / made).mkdir()
+    lay(tmp_path, "archive/a/tls.crt", "b/tls.crt")
+    (tmp_path / "certs" / "a").symlink_to("../archive/./a")
+    (tmp_path / "certs" / "b").symlink_to("../b/")
+    here = tmp_path / "certs"
+    assert directories(here, "a", "b") == {here, tmp_path / "archive" / "a", tmp_path / "b"}
 
 
 def test_what_is_not_there_yet_is_awaited_above(tmp_path: Path) -> None:

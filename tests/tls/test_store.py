@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.tls.material import (
@@ -46,8 +47,9 @@ def _logging(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOGGER)
 
 
-def store(directory: Path, clock: Clock | None = None) -> Store:
-    return Store("tls", partial(find, directory, "tls"), "intermediate", ("http/1.1",), clock or Clock())
+def store(directory: Path, clock: Clock | None = None, expiry_warning: timedelta = timedelta()) -> Store:
+    source = partial(find, directory, "tls")
+    return Store("tls", source, "intermediate", ("http/1.1",), clock or Clock(), expiry_warning)
 
 
 def presented(context: ssl.SSLContext) -> bytes | None:
@@ -164,6 +166,96 @@ def test_a_broken_pair_keeps_the_last_good_one_and_is_logged_once(
     assert held.error.at == NOW + HOUR
     assert measured(held)["drift"].samples == {("tls",): 1}
     assert measured(held)["reloads_total"].samples == {("tls", "loaded"): 1, ("tls", "failed"): 3}
+
+
+def test_drift_is_told_by_fingerprint_and_since_when(tmp_path: Path) -> None:
+    """While what is on disk is not served both fingerprints are told, and since when, whatever else goes wrong."""
+    good, other = Request().issue(), Request().issue()
+    put(tmp_path, good.pair)
+    clock = Clock()
+    held = store(tmp_path, clock)
+    held.load()
+    assert held.status()["drift"] is None
+    assert measured(held)["drift_began_timestamp_seconds"].samples == {}
+    served, there = (one.certificate.fingerprint(hashes.SHA256()).hex() for one in (good, other))
+    for contents, on_disk in [((other.pair[0], good.pair[1]), there), ((b"", b""), None)]:
+        put(tmp_path, contents)
+        held.load()
+        assert held.status()["drift"] == {"since": f"{NOW:%Y-%m-%dT%H:%M:%SZ}", "on_disk": on_disk, "served": served}
+        assert measured(held)["drift_began_timestamp_seconds"].samples == {("tls",): NOW.timestamp()}
+        clock.now += HOUR
+    put(tmp_path, good.pair)
+    held.load()
+    assert held.status()["drift"] is None
+    clock.now += HOUR
+    put(tmp_path, (b"", b""))
+    held.load()
+    put(tmp_path, other.pair)
+    assert measured(held)["drift_began_timestamp_seconds"].samples == {("tls",): clock.now.timestamp()}
+    held.load()
+    assert measured(held)["drift_began_timestamp_seconds"].samples == {}
+
+
+def test_another_bad_certificate_is_a_change(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is bad in the same way but is another certificate gets a line of its own."""
+    held = store(tmp_path)
+    serials = {"serial": 7, "names": ()}
+    for bad in (Request("a", **serials), Request("a", **serials)):  # type: ignore[arg-type]  # of two types
+        put(tmp_path, (bad.issue().pair[0], key_pem(key("secp384r1"))))
+        held.load()
+    assert len(caplog.records) == 2
+
+
+def test_a_soon_expiring_certificate_is_warned_about_once_a_day(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From CERT_EXPIRY_WARNING on looks at the files say so, one a day, and /status and a metric tell the time."""
+    issued = Request(not_after=NOW + 15 * DAY).issue()
+    put(tmp_path, issued.pair)
+    clock = Clock()
+    held = store(tmp_path, clock, 14 * DAY)
+    assert held.load().kind == "loaded"
+    assert measured(held)["expiry_warning_timestamp_seconds"].samples == {
+        ("tls",): (issued.certificate.not_valid_after_utc - 14 * DAY).timestamp()
+    }
+    assert held.status()["days_left"] == 15
+    caplog.clear()
+    for _ in range(3 * 24):
+        clock.now += HOUR
+        held.load()
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    for line, left in zip(caplog.messages, ("14.0", "13.0", "12.0"), strict=True):
+        assert f"expires in {left} days" in line
+        assert "(TLSPROXY_CERT_EXPIRY_WARNING)" in line
+    assert held.is_valid
+
+
+def test_what_is_served_can_cease_to_be_valid(tmp_path: Path) -> None:
+    """A certificate that is served past its end is no longer valid, though it is served on."""
+    put(tmp_path, Request(not_after=NOW + DAY).issue().pair)
+    clock = Clock()
+    held = store(tmp_path, clock)
+    before = held.is_valid
+    held.load()
+    meanwhile = held.is_valid
+    clock.now += 2 * DAY
+    assert (before, meanwhile, held.is_valid) == (False, True, False)
+    assert held.status()["dates"] == "expired"
+    handshake(held.context)
+
+
+def test_what_all_renewals_have_in_common_is_warned_about_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning that the certificate before had as well is not repeated with each rotation."""
+    root = Request("root", (), ca=True).issue()
+    held = store(tmp_path)
+    for _ in range(3):
+        put(tmp_path, Request(issuer=root).issue().pair)
+        held.load()
+    assert sum("comes without its issuer" in line for line in caplog.messages) == 1
+    assert held.generation is not None
+    assert held.generation.certificate.warnings
 
 
 def test_another_fault_is_logged_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -327,7 +419,8 @@ def test_status_is_json_and_holds_no_secret(tmp_path: Path) -> None:
     """The status tells what is served, the last reload and the error, without the key."""
     pair = Request().issue().pair
     held = store(tmp_path)
-    assert held.status() == {"name": "tls", "last_reload": None, "error": None}
+    nothing = {"last_reload": None, "error": None, "drift": None}
+    assert held.status() == {"name": "tls", **nothing}
     put(tmp_path, pair)
     held.load()
     put(tmp_path, (pair[0], b"garbage"))

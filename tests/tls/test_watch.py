@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import uvloop
 
 from tests.tls.material import Request, put, serial, until
 from tlsproxy.tls import files
-from tlsproxy.tls.store import Store
-from tlsproxy.tls.watch import Watch
+from tlsproxy.tls.catalogue import Catalogue
+from tlsproxy.tls.store import Reload, Store
+from tlsproxy.tls.watch import LATE, Watch
 
 NEVER = 3600.0
 NOTICED = 2.0
@@ -43,12 +45,16 @@ def served(store: Store) -> str:
 
 @contextlib.asynccontextmanager
 async def watching(
-    directory: Path, resync: float = NEVER, watched: Callable[[], frozenset[Path]] | None = None
+    directory: Path,
+    resync: float = NEVER,
+    watched: Callable[[], frozenset[Path]] | None = None,
+    rotated: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[Store, Watch]]:
     """A store under watch; leaving takes a fraction of a second or fails."""
     store = Store("tls", partial(files.find, directory, "tls"), "intermediate")
-    store.load()
-    watch = Watch(store, watched or partial(files.directories, directory, "tls"), resync)
+    certificates = Catalogue("tls", lambda _: ("tls",), lambda _: store, "intermediate")
+    certificates.load()
+    watch = Watch(certificates, watched or partial(files.directories, directory, "tls"), resync, rotated)
     task = asyncio.create_task(watch.run())
     try:
         yield store, watch
@@ -177,17 +183,110 @@ def test_what_stays_broken_is_reported_once(tmp_path: Path, caplog: pytest.LogCa
     assert len(caplog.records) == 1
 
 
-def test_the_resync_needs_no_event(tmp_path: Path, run: Run) -> None:
-    """Where the directory that changes is not watched, the resync finds the change."""
+def test_the_resync_needs_no_event(tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the directory that changes is not watched, the resync finds each change, and warns of that once."""
 
     async def main() -> None:
         put(tmp_path / "certs", Request().issue().pair)
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         async with watching(tmp_path / "certs", 0.2, lambda: frozenset({elsewhere})) as (store, _):
-            pair = Request().issue().pair
-            put(tmp_path / "certs", pair)
-            await until(lambda: served(store) == serial(pair), NOTICED)
+            # The first look of all needs no resync, and may be the one that finds the first of them.
+            for _ in range(4):
+                pair = Request().issue().pair
+                put(tmp_path / "certs", pair)
+                await until(lambda: served(store) == serial(pair), NOTICED)  # noqa: B023  # awaited at once
+            await until(lambda: bool(caplog.messages))
+            await asyncio.sleep(LATE + 0.5)  # as long as a second warning would take
+
+    with caplog.at_level(logging.WARNING, LOGGER):
+        run(main())
+    (line,) = caplog.messages
+    assert "a change was found of which no event had told" in line
+    assert "every 0.2 s (TLSPROXY_CERT_RESYNC_PERIOD)" in line
+
+
+def test_an_event_that_comes_after_the_resync_is_no_cause_to_warn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A change that the resync finds while its event is on its way is no sign that events stay away."""
+
+    async def main() -> None:
+        put(tmp_path, Request().issue().pair)
+        async with watching(tmp_path, 0.02) as (store, _):
+            for _ in range(5):
+                pair = Request().issue().pair
+                put(tmp_path, pair)
+                await until(lambda: served(store) == serial(pair), NOTICED)  # noqa: B023  # awaited at once
+            await asyncio.sleep(LATE + 0.5)  # as long as a warning would take
+
+    with caplog.at_level(logging.WARNING, LOGGER):
+        asyncio.run(main())
+    assert caplog.messages == []
+
+
+def test_it_tells_of_each_rotation(tmp_path: Path) -> None:
+    """What is to happen after a rotation is called once for each, when the new certificate is served already."""
+
+    async def main() -> None:
+        put(tmp_path, Request().issue().pair)
+        seen: list[str] = []
+        async with watching(tmp_path, rotated=lambda: seen.append(served(store))) as (store, watch):
+            watch.look()
+            for count in (1, 2):
+                pair = Request().issue().pair
+                put(tmp_path, pair)
+                await until(lambda: len(seen) == count, NOTICED)  # noqa: B023  # awaited at once
+                assert seen[-1] == serial(pair)
+
+    asyncio.run(main())
+
+
+def test_others_run_between_the_steps_of_a_look(tmp_path: Path) -> None:
+    """However many certificates there are, the loop is held for one at a time."""
+    seen: list[str] = []
+
+    class Many:
+        name = "many"
+
+        def look(self, *, provisional: bool = False) -> Generator[None, None, Reload]:
+            for _ in range(3):
+                seen.append("step")
+                asyncio.get_running_loop().call_soon(seen.append, "other")
+                yield
+            return Reload("unchanged", "", datetime.now(UTC))
+
+    async def main() -> None:
+        task = asyncio.create_task(Watch(Many(), lambda: frozenset({tmp_path}), NEVER).run())
+        await until(lambda: len(seen) == 6)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert seen == ["step", "other"] * 3
+
+
+@pytest.mark.parametrize("way", ["moved away", "removed", "moved over"])
+def test_a_directory_that_nobody_watches_from_above(tmp_path: Path, run: Run, way: str) -> None:
+    """CERT_DIR itself made anew, with or without the old one in its place meanwhile, is noticed and watched on."""
+
+    async def main() -> None:
+        directory, fresh = tmp_path / "certs", tmp_path / "fresh"
+        put(directory, Request().issue().pair)
+        async with watching(directory) as (store, _):
+            for number in range(2):
+                pair = Request().issue().pair
+                put(fresh, pair)
+                if way == "moved away":
+                    directory.rename(tmp_path / f"old{number}")
+                else:
+                    for path in directory.iterdir():
+                        path.unlink()
+                if way == "removed":
+                    directory.rmdir()
+                fresh.rename(directory)
+                await until(lambda: served(store) == serial(pair), NOTICED)  # noqa: B023  # awaited at once
 
     run(main())
 

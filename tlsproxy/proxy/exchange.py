@@ -19,7 +19,17 @@ from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, UPGRADE, Field, Framing, Re
 from tlsproxy.proxy.journal import Client, Journal, Record
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.pool import Pool
-from tlsproxy.proxy.refusals import AppFault, AppInvalid, AppTimeout, BodyTimeout, ClientGone, Refusal, answer, phrase
+from tlsproxy.proxy.refusals import (
+    AppFault,
+    AppInvalid,
+    AppTimeout,
+    BodyTimeout,
+    ClientGone,
+    Misdirected,
+    Refusal,
+    answer,
+    phrase,
+)
 from tlsproxy.proxy.tunnel import Tunnel
 from tlsproxy.proxy.upstream import Upstream
 
@@ -91,6 +101,23 @@ class Service:
         return Exchange(self, stream, request, has_body=has_body)
 
 
+class StrictService(Service):
+    """One that answers for those hosts only that the client's connection is for."""
+
+    def exchange(self, stream: Stream, request: Request, *, has_body: bool) -> "Exchange":
+        """Begin an exchange.
+
+        Raises:
+            Refusal: as `Service.exchange`.
+            Misdirected: the request is for another host; one that names none is not judged.
+        """
+        exchange = super().exchange(stream, request, has_body=has_body)
+        covers = stream.client.covers
+        if covers is not None and exchange.host and not covers(exchange.host):
+            raise Misdirected(f"Host {exchange.host!r}")
+        return exchange
+
+
 class Exchange(Record):
     """One request and its response."""
 
@@ -133,6 +160,11 @@ class Exchange(Record):
         self._held = False
         self.deadline = _NEVER
         """When `expired` is to be called, in monotonic time."""
+
+    @property
+    def host(self) -> bytes:
+        """The authority that the client asked for; empty when it named none."""
+        return self._host
 
     def __repr__(self) -> str:
         state = "over" if self._stream is None else "waiting" if self._upstream is None else "lent"

@@ -1,17 +1,33 @@
-"""Who asks, as the app is told: X-Forwarded-*, X-Real-IP and Forwarded (RFC 7239). Pure.
+"""Who asks, as the app is told: X-Forwarded-*, X-Real-IP and Forwarded (RFC 7239), client certificates. Pure.
 
-What these fields say depends on the peer's address and the request's Host alone, so it is made once for each
-pair and remembered; only what a trusted proxy says of its own client is made anew for each request.
+What these fields say depends on the peer's address, its certificate and the request's Host alone, so it is made once
+for each of these and remembered; only what a trusted proxy says of its own client is made anew for each request.
 """
 
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from tlsproxy.proxy.refusals import BadRequest
+from tlsproxy.proxy.refusals import BadRequest, ClientDenied
 
 Network = IPv4Network | IPv6Network
+
+
+class Caller(Protocol):
+    """Who a peer is by the certificate that it has shown."""
+
+    @property
+    def subject(self) -> str:
+        """Whose certificate it is, in printable ASCII."""
+
+    @property
+    def fields(self) -> bytes:
+        """The lines that tell the app of it."""
+
+    @property
+    def denied(self) -> bool:
+        """Whether none of its requests is for the app."""
 
 
 class Said(NamedTuple):
@@ -44,15 +60,20 @@ class Forwarding:
         self.external_port = b"%d" % external_port
         self.app_authority = app_authority
         self._trusted = tuple(trusted)
-        self._peers: dict[str, Peer] = {}
+        self._peers: dict[tuple[str, Caller | None], Peer] = {}
 
-    def peer(self, address: str) -> "Peer":
-        """The peer of that address; one that is no IP address (a unix socket's) is never trusted."""
-        peer = self._peers.get(address)
+    def peer(self, address: str, caller: Caller | None = None) -> "Peer":
+        """The peer of that address; one that is no IP address (a unix socket's) is never trusted.
+
+        Args:
+            address: the TCP connection's, or as a load balancer announced it.
+            caller: None: it has shown no certificate.
+        """
+        peer = self._peers.get((address, caller))
         if peer is None:
             if len(self._peers) >= self.BOUND:
                 self._peers.clear()
-            peer = self._peers[address] = Peer(address, self)
+            peer = self._peers[address, caller] = Peer(address, self, caller)
         return peer
 
     def trusts(self, address: str) -> bool:
@@ -70,12 +91,13 @@ class Forwarding:
 class Peer:
     """Who is at the other end of a client connection."""
 
-    __slots__ = ("_blocks", "address", "forwarding", "trusted")
+    __slots__ = ("_blocks", "address", "caller", "forwarding", "trusted")
 
     BOUND = 64
 
-    def __init__(self, address: str, forwarding: Forwarding) -> None:
+    def __init__(self, address: str, forwarding: Forwarding, caller: Caller | None = None) -> None:
         self.address = address
+        self.caller = caller
         self.forwarding = forwarding
         self.trusted = forwarding.trusts(address)
         self._blocks: dict[bytes, bytes] = {}
@@ -85,6 +107,7 @@ class Peer:
 
         Raises:
             BadRequest: the host is no authority, such as every parser would read alike.
+            ClientDenied: nothing of this peer's is for the app.
         """
         block = self._blocks.get(host)
         if block is None:
@@ -115,6 +138,9 @@ class Peer:
         return client
 
     def _lines(self, host: bytes, said: Said, client: str) -> bytes:
+        caller = self.caller
+        if caller is not None and caller.denied:
+            raise ClientDenied(caller.subject)
         if host:
             check_host(host)
         address = self.address.encode() or b"unknown"
@@ -131,7 +157,7 @@ class Peer:
         ]
         if said.host or host:
             lines.append(b"X-Forwarded-Host: %b" % (said.host or host))
-        return b"\r\n".join(lines) + b"\r\n"
+        return b"\r\n".join(lines) + b"\r\n" + (b"" if caller is None else caller.fields)
 
 
 def check_host(host: bytes) -> None:

@@ -31,6 +31,8 @@ class Exchange(Protocol):
     """What answers a request: proxy/exchange, or proxy/redirect."""
 
     deadline: float
+    status: int
+    """Of the answer; 0 until there is one."""
 
     def body(self, piece: bytes) -> None:
         """A piece of the request's body has come."""
@@ -172,6 +174,11 @@ class Front(asyncio.Protocol):
         self._close = True
         if self.is_idle and not self._lingering:
             self.transport.close()
+
+    def retire(self) -> None:
+        """Let the next answer be the last; one whose head has gone out can't say so any more, and is not it."""
+        if self._exchange is None or not self._exchange.status:
+            self._close = True
 
     def stop(self) -> None:
         """End at once, with a word to a client that has not been answered yet."""

@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable
 from itertools import count
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, cast
 
-from tlsproxy.proxy.forwarding import Forwarding, Peer
+from tlsproxy.proxy.forwarding import Caller, Forwarding, Peer
 from tlsproxy.proxy.heads import Request
 from tlsproxy.proxy.refusals import AppFault, OurLimit, Refusal
 from tlsproxy.proxy.tally import Tally
@@ -19,15 +19,24 @@ _logger = logging.getLogger("tlsproxy.app")
 class Client:
     """One client connection, as the request line tells of it."""
 
-    __slots__ = ("cipher", "peer", "server_name", "shown", "tls")
+    __slots__ = ("cipher", "covers", "peer", "server_name", "shown", "tls")
 
-    def __init__(self, peer: Peer, tls: str = "", cipher: str = "", server_name: str = "") -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        tls: str = "",
+        cipher: str = "",
+        server_name: str = "",
+        covers: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self.peer = peer
         self.tls = tls
         """The protocol's version, "TLSv1.3"; empty without TLS, as `cipher`."""
         self.cipher = cipher
         self.server_name = server_name
         """What the client asked for by SNI; empty when it did not."""
+        self.covers = covers
+        """Whether the connection is for the host of an authority; None: for any."""
         self.shown = ""
         """All this in a request line, once one was written."""
 
@@ -35,10 +44,12 @@ class Client:
 def client_of(info: Callable[[str], object], forwarding: Forwarding) -> Client:
     """The client of a connection, from what its transport's get_extra_info tells; it may stand on TLS or not."""
     peername, cipher = info("peername"), info("cipher")
-    peer = forwarding.peer(str(peername[0]) if isinstance(peername, tuple) else "")
+    caller = cast("Caller | None", info("caller"))
+    peer = forwarding.peer(str(peername[0]) if isinstance(peername, tuple) else "", caller)
     if not isinstance(cipher, tuple):
         return Client(peer)
-    return Client(peer, str(info("tls_version") or cipher[1]), str(cipher[0]), str(info("server_name") or ""))
+    covers = cast("Callable[[bytes], bool] | None", info("covers"))
+    return Client(peer, str(info("tls_version") or cipher[1]), str(cipher[0]), str(info("server_name") or ""), covers)
 
 
 class Record:

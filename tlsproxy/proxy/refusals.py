@@ -4,7 +4,8 @@ The tree, by whose fault it is:
 
     Refusal
     +-- ClientFault     BadRequest, MethodRefused, HeadTimeout, BodyTimeout, BodyTooLarge,
-    |                   TargetTooLong, FieldsTooLarge, ClientGone, TunnelTimeout
+    |                   TargetTooLong, FieldsTooLarge, Misdirected, ClientDenied, ClientGone,
+    |                   TunnelTimeout
     +-- AppFault        AppRefused, AppAbsent, AppConnectTimeout, AppTimeout, AppReset,
     |                   AppInvalid, AppTruncated
     +-- OurLimit        Overloaded, Draining
@@ -91,12 +92,28 @@ class TargetTooLong(ClientFault):
     variable = "TLSPROXY_MAX_HEAD"
 
 
+class Misdirected(ClientFault):
+    """A request for a host that its connection is not for (RFC 9110 section 15.5.20)."""
+
+    status, reason = 421, "misdirected"
+    text = "this connection is not for that host"
+    variable = "TLSPROXY_SNI_STRICT"
+
+
 class FieldsTooLarge(ClientFault):
     """A head above its limit."""
 
     status, reason = 431, "head_too_large"
     text = "the request header fields are too large"
     variable = "TLSPROXY_MAX_HEAD"
+
+
+class ClientDenied(ClientFault):
+    """A client whose certificate is verified, and that no rule lets in."""
+
+    status, reason, error = 403, "denied", "http_request_denied"
+    text = "the client certificate is not allowed here"
+    variable = "TLSPROXY_CLIENT_ALLOW"
 
 
 class ClientGone(ClientFault):

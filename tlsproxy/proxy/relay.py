@@ -10,7 +10,7 @@ from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy.journal import Journal, Record, client_of
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.pool import Pool
-from tlsproxy.proxy.refusals import ClientGone, Draining, Refusal
+from tlsproxy.proxy.refusals import ClientDenied, ClientGone, Draining, Refusal
 from tlsproxy.proxy.tunnel import Tunnel
 from tlsproxy.proxy.upstream import Upstream
 
@@ -78,7 +78,11 @@ class Relay(asyncio.Protocol):
         self._record = Record(client_of(transport.get_extra_info, frontend.forwarding), None)
         self._record.request_id = frontend.journal.next_id()
         self._server.opened(self, self._transport)
-        frontend.pool.ask(self, repeatable=False)
+        caller = self._record.client.peer.caller
+        if caller is not None and caller.denied:
+            self.unavailable(ClientDenied(caller.subject))
+        else:
+            frontend.pool.ask(self, repeatable=False)
 
     def data_received(self, data: bytes) -> None:
         """Keep what had been read before the client was held."""
@@ -133,6 +137,9 @@ class Relay(asyncio.Protocol):
 
     def close(self) -> None:
         """Go on: the client has not had what it came for."""
+
+    def retire(self) -> None:
+        """Go on."""
 
     def stop(self) -> None:
         """End at once."""

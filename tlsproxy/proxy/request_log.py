@@ -97,9 +97,10 @@ class JsonLines(RequestLog):
 
     def _show(self, client: Client) -> str:
         """What is the same for every request of a connection."""
-        values = (client.tls, client.cipher, client.server_name)
-        tls, cipher, name = (_quoted(value) if value else "null" for value in values)
-        client.shown = f'"tls":{tls},"cipher":{cipher},"sni":{name},"client_cert":null'
+        caller = client.peer.caller
+        values = (client.tls, client.cipher, client.server_name, caller.subject if caller is not None else "")
+        tls, cipher, name, subject = (_quoted(value) if value else "null" for value in values)
+        client.shown = f'"tls":{tls},"cipher":{cipher},"sni":{name},"client_cert":{subject}'
         return client.shown
 
 

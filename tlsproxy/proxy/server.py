@@ -10,7 +10,10 @@ the factory of protocols. tests/proxy/test_server.py says what broke when that c
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 from aiohttp import web
@@ -28,11 +31,24 @@ class Conversation(Protocol):
     def close(self) -> None:
         """End after what is under way."""
 
+    def retire(self) -> None:
+        """Let the next answer be the last, if there are answers; asked again and again until the end."""
+
     def stop(self) -> None:
         """End at once."""
 
     def sweep(self, now: float) -> None:
         """End what is overdue at this monotonic time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """When a connection is to end gently."""
+
+    since: float
+    """Monotonic time from which on the next answer is the last."""
+    until: float
+    """At this one what is idle is closed."""
 
 
 class Server(web.Server):
@@ -57,6 +73,10 @@ class Server(web.Server):
         self._below = below
         self._ended = ended
         self._emptied: asyncio.Event | None = None
+        self._retiring: dict[Conversation, Retirement] = {}
+        self._retired = -math.inf
+        """When connections were last retired."""
+        self._grace = 0.0
         self.draining = False
         """Whether each response is to be the last of its connection."""
 
@@ -70,9 +90,14 @@ class Server(web.Server):
     def opened(self, conversation: Conversation, transport: asyncio.Transport) -> None:
         """Take a connection in."""
         self._connections[conversation] = transport
+        if self._grace and transport.get_extra_info("began", math.inf) <= self._retired:
+            # Its handshake was under way.
+            now = monotonic()
+            self._retiring[conversation] = Retirement(now, max(now, self._retired + self._grace))
 
     def ended(self, conversation: Conversation) -> None:
         """Let a connection go."""
+        self._retiring.pop(conversation, None)
         if self._connections.pop(conversation, None) is not None and self._ended is not None:
             self._ended()
         if self._emptied is not None and not self._connections:
@@ -95,8 +120,23 @@ class Server(web.Server):
         except TimeoutError:
             self.cut()
 
+    def retire(self, grace: float) -> None:
+        """Let every connection that there is end within so many seconds; tunnels go on.
+
+        The first half of the time is for taking leave: from a moment on that is its own, so that they do not all
+        come back at once, each connection's next answer says that it was the last. Who asks for nothing is closed
+        half of the time after that moment.
+        """
+        now = self._retired = monotonic()
+        self._grace = grace
+        fresh = [conversation for conversation in self._connections if conversation not in self._retiring]
+        for place, conversation in enumerate(fresh):
+            since = now + grace / 2 * place / len(fresh)
+            self._retiring[conversation] = Retirement(since, since + grace / 2)
+
     def sweep(self, now: float) -> None:
         """Look at every connection's deadline."""
+        self._take_leave(now)
         for conversation, transport in list(self._connections.items()):
             try:
                 conversation.sweep(now)
@@ -104,6 +144,14 @@ class Server(web.Server):
                 # One connection's trouble is not to end every other's deadlines.
                 _logger.exception("a connection failed and is cut: %r", conversation)
                 transport.abort()
+
+    def _take_leave(self, now: float) -> None:
+        for conversation, retirement in list(self._retiring.items()):
+            if now >= retirement.until:
+                del self._retiring[conversation]
+                conversation.close()
+            elif now >= retirement.since:
+                conversation.retire()
 
     def cut(self) -> None:
         """End every connection at once."""

@@ -236,6 +236,9 @@ class Tunnel:
     def close(self) -> None:
         """Go on: a tunnel has no next request before which it could end."""
 
+    def retire(self) -> None:
+        """Go on."""
+
     def stop(self) -> None:
         """End both sides at once, and do not wait for that: the process may be faster."""
         self._cut(Draining("a tunnel was cut at the end of draining"))

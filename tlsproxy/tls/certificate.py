@@ -10,7 +10,7 @@ dead port does.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from cryptography import x509
@@ -24,6 +24,8 @@ from tlsproxy.tls.files import Material, MaterialError
 
 # NIST SP 800-57 part 1; OpenSSL's security level 2 and the public CAs draw the line at the same place.
 MIN_RSA = 2048
+# Broken since 2017 (SHAttered), and what OpenSSL's security level 2 refuses in a chain.
+WEAK_DIGESTS = {"md5": "MD5", "sha1": "SHA-1"}
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
 # Public chains have 2 to 4; a trust store that was mounted by mistake has hundreds.
 MAX_CHAIN = 16
@@ -71,6 +73,10 @@ class Certificate:
     """SHA-256 of the leaf, hexadecimal."""
     certificate_file: str
     key_file: str
+    chain: tuple[str, ...]
+    """Subjects of what is presented, leaf first."""
+    missing_issuer: str
+    """Who issued the last of the chain and is not in it; empty where that is its own issuer (a root)."""
     chain_pem: bytes = field(repr=False)
     """Leaf first, each certificate followed by its issuer."""
     key_pem: bytes = field(repr=False)
@@ -83,6 +89,10 @@ class Certificate:
         if now > self.not_after:
             return "expired"
         return "not yet valid" if now < self.not_before else "valid"
+
+    def days_left(self, now: datetime) -> float:
+        """Days until it expires; below 0 once it has."""
+        return (self.not_after - now) / timedelta(days=1)
 
 
 def check(material: Material, now: datetime) -> Certificate:
@@ -99,7 +109,13 @@ def check(material: Material, now: datetime) -> Certificate:
     key = _key(material)
     leaf = _leaf(certificates, key, material)
     chain = [leaf, *_issuers(leaf, [other for other in certificates if other != leaf])]
-    warnings = [*_order_warnings(certificates, chain), *_leaf_warnings(leaf), *_date_warnings(chain, now)]
+    _refuse_weak_signatures(chain, material.certificate_file)
+    warnings = [
+        *_order_warnings(certificates, chain),
+        *_end_warnings(certificates, chain, material.authorities),
+        *_leaf_warnings(leaf),
+        *_date_warnings(chain, now),
+    ]
     return Certificate(
         name=material.name,
         names=_names(leaf),
@@ -109,15 +125,25 @@ def check(material: Material, now: datetime) -> Certificate:
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
         key_type=_key_type(key, material.key_file),
-        fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
+        fingerprint=_fingerprint(leaf),
         certificate_file=material.certificate_file,
         key_file=material.key_file,
+        chain=tuple(map(_subject, chain)),
+        missing_issuer="" if _issued(chain[-1], chain[-1]) else chain[-1].issuer.rfc4514_string(),
         chain_pem=b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain),
         key_pem=key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
         warnings=tuple(f"{material.certificate_file}: {warning}" for warning in warnings),
     )
+
+
+def fingerprint_on_disk(material: Material) -> str:
+    """That of the first certificate of material that need not be good, as in `Certificate`; empty: none is there."""
+    try:
+        return _fingerprint(_certificates(material)[0])
+    except MaterialError:
+        return ""
 
 
 # PEM
@@ -261,6 +287,26 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     return True
 
 
+def _refuse_weak_signatures(chain: list[x509.Certificate], file: str) -> None:
+    """What proves nothing any more; nobody verifies the signature of a root on itself."""
+    for one in chain:
+        digest = _digest(one)
+        if digest in WEAK_DIGESTS and (one is chain[0] or one.subject != one.issuer):
+            raise MaterialError(
+                f"{file}: {_subject(one)} is signed with {WEAK_DIGESTS[digest]}, which can be forged and which clients "
+                "refuse: have it issued again with SHA-256"
+            )
+
+
+def _digest(certificate: x509.Certificate) -> str:
+    """What it is signed with; empty where the signature has no digest of its own (Ed25519) or an unknown one."""
+    try:
+        digest = certificate.signature_hash_algorithm
+    except (ValueError, UnsupportedAlgorithm):
+        return ""
+    return digest.name if digest is not None else ""
+
+
 # What is worth a warning
 
 
@@ -270,6 +316,25 @@ def _order_warnings(found: list[x509.Certificate], chain: list[x509.Certificate]
     for stranger in found:
         if stranger not in chain:
             yield f"{_subject(stranger)} is no part of the chain and is left out"
+
+
+def _end_warnings(found: list[x509.Certificate], chain: list[x509.Certificate], authorities: bytes) -> Iterator[str]:
+    """Whether an intermediate seems to be missing: roots are the clients' own, and nobody has to present them."""
+    top, whole = chain[-1], len(chain) > 1 and len(chain) == len(found)
+    if whole or _issued(top, top) or any(_issued(root, top) for root in _roots(authorities)):
+        return
+    yield (
+        f"{_subject(top) if len(chain) > 1 else 'it'} comes without its issuer, {top.issuer.rfc4514_string()}: unless "
+        "clients have that as a root they will refuse it; put the intermediate behind it in the file"
+    )
+
+
+def _roots(authorities: bytes) -> list[x509.Certificate]:
+    """What lies beside the certificate as ca.crt; none where that is no use."""
+    try:
+        return x509.load_pem_x509_certificates(authorities)
+    except _DAMAGED:
+        return []
 
 
 def _leaf_warnings(leaf: x509.Certificate) -> Iterator[str]:
@@ -316,6 +381,10 @@ def _alternative_names(leaf: x509.Certificate) -> tuple[str, ...]:
 
 def _subject(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string() or f"serial {_serial(certificate)}"
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def _serial(certificate: x509.Certificate) -> str:

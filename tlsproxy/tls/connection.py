@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Final, Protocol, cast
 
 from tlsproxy.measures import Measure
-from tlsproxy.tls.context import ServerObject
+from tlsproxy.tls.clients import Caller, Clients
 
 _NEVER = math.inf
 _NOTHING: Mapping[str, object] = {}
@@ -33,6 +33,7 @@ _LINGER = 2.0
 # OpenSSL's reasons, as labels of a bounded set; any other is `other`.
 _FAILURES = {
     "BAD_SIGNATURE": "bad_certificate",
+    "CALLBACK_FAILED": "unrecognized_name",
     "CERTIFICATE_VERIFY_FAILED": "bad_certificate",
     "HTTP_REQUEST": "plain_http",
     "HTTPS_PROXY_REQUEST": "plain_http",
@@ -80,6 +81,7 @@ class Acceptor:
         close_timeout: seconds that a client may take to read what was written before the connection was closed.
         plain_answer: what a client that speaks plain HTTP is told.
         ended: called at the end of each TCP connection.
+        clients: judges clients by their certificates; None where none is asked for one.
     """
 
     def __init__(
@@ -90,12 +92,14 @@ class Acceptor:
         close_timeout: float,
         plain_answer: bytes,
         ended: Callable[[], None],
+        clients: Clients | None = None,
     ) -> None:
         self.context = context
         self.handshake_timeout = handshake_timeout
         self.close_timeout = close_timeout
         self.plain_answer = plain_answer
         self.ended = ended
+        self.clients = clients
         self.timed: set[Timed] = set()
         """Connections with a deadline of ours: in the handshake, or closing."""
         self.handshakes: Counter[tuple[str, ...]] = Counter()
@@ -139,8 +143,13 @@ class Acceptor:
             "counter",
             "Clients turned away by a rule.",
             ("reason",),
-            {(reason,): count for reason, count in self.denied.items()},
+            {(reason,): count for reason, count in (self.denied + self._kept_out()).items()},
         )
+        if self.clients is not None:
+            yield from self.clients.measures()
+
+    def _kept_out(self) -> Counter[str]:
+        return self.clients.denied if self.clients is not None else Counter()
 
 
 # A connection's state. Plain integers: an Enum's members cost 80 ns at each look-up in Python 3.11.
@@ -168,6 +177,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         "_tls",
         "_upper",
         "announced",
+        "began",
+        "caller",
         "deadline",
     )
 
@@ -183,6 +194,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._eof_sent = False
         self.announced: Mapping[str, object] = _NOTHING
         """What a load balancer said in place of the TCP connection's own `peername` and `sockname`."""
+        self.caller: Caller | None = None
+        """Who the client is by its certificate; None where it has shown none."""
         self.deadline = _NEVER
 
     def __repr__(self) -> str:
@@ -201,6 +214,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._tcp = cast("asyncio.Transport", transport)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self.began = monotonic()
         self._tls = acceptor.context().wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._set_deadline(acceptor.handshake_timeout)
 
@@ -268,15 +282,29 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._flush()
             return False
         except ssl.SSLError as error:
-            self._fail(_FAILURES.get(error.reason or "", "other"), self._outgoing.read())
+            self._fail(self._failure(error), self._outgoing.read())
             return False
         self._acceptor.handshakes[self._tls.version() or "", "yes" if self._tls.session_reused else "no"] += 1
         self._clear_deadline()
         self._state = OPEN
         self._flush()
+        if self._acceptor.clients is not None:
+            self.caller = self._acceptor.clients.arrived(self._tls, self._address)
         self._upper = self._make_upper()
         self._upper.connection_made(self)
         return True
+
+    def _failure(self, error: ssl.SSLError) -> str:
+        """Why the handshake has failed, as a label."""
+        reason = _FAILURES.get(error.reason or "", "other")
+        if self._acceptor.clients is not None and reason in {"bad_certificate", "certificate_required"}:
+            return self._acceptor.clients.refused(error, self._address())
+        return reason
+
+    def _address(self) -> str:
+        """The client's, as far as it has one."""
+        name = self.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else "-"
 
     def _fail(self, reason: str, last_words: bytes) -> None:
         self._acceptor.failures[reason] += 1
@@ -410,13 +438,18 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         return self._tcp.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """`cipher`, `tls_version`, `server_name`, `ssl_object` of the TLS; the rest as announced, or as TCP has it."""
+        """`cipher`, `tls_version`, `server_name`, `covers`, `caller`, `ssl_object`; the rest as announced, or TCP's.
+
+        `began` is the monotonic time at which it got its context.
+        """
         if name == "cipher":
             return self._tls.cipher()
         if name == "tls_version":
             return self._tls.version()
-        if name == "server_name":
-            return self._tls.server_name if isinstance(self._tls, ServerObject) else None
+        if name in {"server_name", "covers"}:
+            return getattr(self._tls, name, None)
+        if name in {"caller", "began"}:
+            return getattr(self, name)
         if name == "ssl_object":
             return self._tls
         return self.announced[name] if name in self.announced else self._tcp.get_extra_info(name, default)

@@ -5,13 +5,18 @@ The profiles are Mozilla's Server Side TLS guidelines, version 5.7.
 
 import os
 import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Literal, cast
 
 from tlsproxy.tls.certificate import Certificate
 from tlsproxy.tls.files import MaterialError
+from tlsproxy.tls.trust import Trust
 
 ProfileName = Literal["intermediate", "modern"]
+_SniCallback = Callable[[ssl.SSLObject | ssl.SSLSocket, str | None, ssl.SSLContext], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,18 @@ class ServerObject(ssl.SSLObject):
     """A server's SSLObject that remembers what name its client asked for: Python tells it to `sni_callback` alone."""
 
     server_name: str | None = None
+    covers: Callable[[bytes], bool] | None = None
+    """Whether a request's Host is among the names that its certificate is for; None: nobody is to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a client that asks for one name, or for none, is served with."""
+
+    context: ssl.SSLContext | None
+    """None: the listening one, which the handshake began with."""
+    covers: Callable[[bytes], bool] | None
+    """As `ServerObject` has it from then on."""
 
 
 def _remember_server_name(tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
@@ -56,16 +73,64 @@ def _remember_server_name(tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, 
         tls.server_name = name
 
 
-def build(certificate: Certificate, profile: ProfileName, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+def switch_by_name(context: ssl.SSLContext, pick: Callable[[str | None], Presented | None]) -> None:
+    """Let the handshakes that begin with this context go on with what is picked for the name that is asked for.
+
+    Args:
+        context: as `build` made it; the keys of tickets and the versions stay its own.
+        pick: given the name, None where the client asked for none; None refuses with `unrecognized_name`
+            (RFC 6066 section 3). It holds no reference to the context: that would be a cycle through OpenSSL.
+    """
+
+    def switch(tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> int | None:
+        presented = pick(name)
+        if presented is None:
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        if isinstance(tls, ServerObject):
+            tls.server_name = name
+            tls.covers = presented.covers
+        if presented.context is not None:
+            tls.context = presented.context
+        return None
+
+    context.sni_callback = switch
+
+
+def note_names(context: ssl.SSLContext, note: Callable[[str], None]) -> None:
+    """Call `note` with each name that is asked for in a handshake that begins with this context.
+
+    Args:
+        context: whose `sni_callback` is set already; it is called as before.
+        note: holds no reference to the context, and does not raise.
+    """
+    before = cast("_SniCallback", context.sni_callback)
+
+    def noting(tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, begun: ssl.SSLContext) -> int | None:
+        if name:
+            note(name)
+        return before(tls, name, begun)
+
+    context.sni_callback = noting
+
+
+def build(
+    certificate: Certificate,
+    profile: ProfileName,
+    alpn: tuple[str, ...] = (),
+    companions: Sequence[Certificate] = (),
+    trust: Trust | None = None,
+) -> ssl.SSLContext:
     """A server's context that presents the certificate.
 
     Args:
         certificate: checked; loaded from its bytes, the files are not looked at again.
         profile: which of `PROFILES`.
         alpn: protocol names in order of preference (RFC 7301); empty: the extension is not answered.
+        companions: certificates with other kinds of key, one of each; OpenSSL picks by what the client can do.
+        trust: what clients are verified with; None: they are asked for no certificate.
 
     Raises:
-        MaterialError: OpenSSL does not take the certificate, in its own words.
+        MaterialError: OpenSSL does not take a certificate or the trust, in its own words.
     """
     rules = PROFILES[profile]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -81,21 +146,42 @@ def build(certificate: Certificate, profile: ProfileName, alpn: tuple[str, ...] 
         context.set_alpn_protocols(alpn)
     context.sslobject_class = ServerObject
     context.sni_callback = _remember_server_name
-    _load(context, certificate)
+    for one in (certificate, *companions):
+        _load(context, one)
+    if trust is not None:
+        _ask_clients(context, trust)
     return context
 
 
+def _ask_clients(context: ssl.SSLContext, trust: Trust) -> None:
+    """Verify clients with the checked bytes; that is done by each context that a handshake may go on with."""
+    context.verify_mode = ssl.CERT_REQUIRED if trust.required else ssl.CERT_OPTIONAL
+    # Whatever CA is in the bundle is believed by itself, whether its own issuer is there or not.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if trust.revoked is not None:
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    try:
+        with _as_file(trust.pem) as path:
+            context.load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise MaterialError(f"the client CAs cannot be used: OpenSSL says {_reason(error)}") from None
+
+
 def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
-    """Hand over the checked bytes: `load_cert_chain` takes only paths, so they get one that is no file's."""
+    try:
+        with _as_file(certificate.chain_pem + certificate.key_pem) as path:
+            context.load_cert_chain(path)
+    except ssl.SSLError as error:
+        raise MaterialError(f"{certificate.certificate_file} cannot be served: OpenSSL says {_reason(error)}") from None
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A path to the checked bytes, which is no file's: what Python's ssl loads, it takes from paths only."""
     with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as memory:
-        memory.write(certificate.chain_pem + certificate.key_pem)
+        memory.write(content)
         memory.flush()
-        try:
-            context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
-        except ssl.SSLError as error:
-            raise MaterialError(
-                f"{certificate.certificate_file} cannot be served: OpenSSL says {_reason(error)}"
-            ) from None
+        yield f"/proc/self/fd/{memory.fileno()}"
 
 
 def rehearse(context: ssl.SSLContext, certificate: Certificate) -> None:
@@ -130,6 +216,7 @@ def _connect(context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
     server.do_handshake()
 
 
+@cache
 def _client(version: ssl.TLSVersion) -> ssl.SSLContext:
     """A client that believes anyone: whether the certificate is trusted is for the real ones to say."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -154,9 +154,10 @@ def write(directory: Path, names: tuple[str, ...] = (), *, force: bool = False) 
     pair = make(names)
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        # The CA first: whoever sees the new certificate finds its issuer beside it.
+        replace(ca, pair.ca_pem, 0o644)
         replace(key, pair.key_pem, 0o600)
         replace(certificate, pair.chain_pem, 0o644)
-        replace(ca, pair.ca_pem, 0o644)
     except OSError as error:
         raise MaterialError(f"{directory} cannot be written to: {error.strerror}") from None
     return certificate, key, ca
@@ -231,4 +232,5 @@ class Standby:
             self._name,
             self._ca_file or "its CA, which TLSPROXY_SELF_SIGNED_CA would write to a file",
         )
-        return Material(self._name, "(made in memory)", "(made in memory)", pair.chain_pem, pair.key_pem)
+        where = "(made in memory)"
+        return Material(self._name, where, where, pair.chain_pem, pair.key_pem, pair.ca_pem)

@@ -4,11 +4,13 @@ Nothing here knows what the bytes mean: whatever works on them later works on wh
 goes back to the disk.
 """
 
+import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 # A long chain with its text prelude is some 20 KiB; a whole trust store of 150 roots is 220.
@@ -49,8 +51,11 @@ class Material:
     key_file: str
     certificate: bytes = field(repr=False)
     key: bytes = field(repr=False)
+    authorities: bytes = field(default=b"", repr=False, compare=False)
+    """The `ca.crt` beside them, if any: a hint at who issued the certificate, which nothing is served from."""
 
 
+@lru_cache(maxsize=4096)
 def layouts(directory: Path, name: str) -> tuple[Layout, ...]:
     """Every place that is looked at for a certificate, in the order of the contract."""
     own = directory / name
@@ -74,7 +79,14 @@ def find(directory: Path, name: str) -> Material:
     layout = locate(directory, name)
     certificate = read(layout.certificate)
     key = certificate if layout.key == layout.certificate else read(layout.key)
-    return Material(name, str(layout.certificate), str(layout.key), certificate, key)
+    return Material(name, str(layout.certificate), str(layout.key), certificate, key, _authorities(layout))
+
+
+def _authorities(layout: Layout) -> bytes:
+    try:
+        return read(layout.certificate.with_name("ca.crt"))
+    except MaterialError:
+        return b""
 
 
 def locate(directory: Path, name: str) -> Layout:
@@ -162,8 +174,13 @@ def _ownership(path: Path) -> str:
     return f" (mode {stat.S_IMODE(status.st_mode):04o}, owner {status.st_uid}:{status.st_gid})"
 
 
-def directories(directory: Path, name: str) -> frozenset[Path]:
-    """The directories whose entries decide what `find` reads, with no link left in their paths.
+def directories(directory: Path, *names: str) -> frozenset[Path]:
+    """The directories whose entries decide what `find` reads for these names, as `ways` has them."""
+    return ways(path for name in names for layout in layouts(directory, name) for path in layout.files)
+
+
+def ways(paths: Iterable[Path]) -> frozenset[Path]:
+    """The directories whose entries decide what lies at these paths, with no link left in their own.
 
     A mounted Secret is changed by renaming the link `..data` beside the files, certbot's by a link in `live/`
     that points into `archive/`: so the directory of each link on the way to a file counts as well as its own.
@@ -172,30 +189,50 @@ def directories(directory: Path, name: str) -> frozenset[Path]:
     Raises:
         OSError: one of them may not be looked into.
     """
-    paths = {path for layout in layouts(directory, name) for path in layout.files}
-    return frozenset(_standing(step) for path in paths for step in _way(path))
+    links = _Links()
+    steps = {step for path in paths for step in _way(str(path.absolute()), links)}
+    return frozenset(_standing(Path(step)) for step in steps)
 
 
 def _standing(directory: Path) -> Path:
     return next(above for above in (directory, *directory.parents) if above.is_dir())
 
 
-def _way(path: Path) -> Iterator[Path]:
-    """The directory of each link on the way to a path, then the directory of what lies at its end."""
-    here = Path("/")
-    ahead = deque(path.absolute().parts[1:])
-    links = 0
+class _Links(dict[str, str | None]):
+    """Where each path leads that is a link, None for others; a thousand names have most of their ways in common."""
+
+    def __missing__(self, path: str) -> str | None:
+        try:
+            target = os.readlink(path)  # noqa: PTH115  -- making a Path of each step would take twice as long
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            target = None
+        self[path] = target
+        return target
+
+
+_NO_LINK = frozenset({errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+def _way(path: str, links: _Links) -> Iterator[str]:
+    """The directory of each link on the way to an absolute path, then the directory of what lies at its end."""
+    here = ""
+    ahead = deque(path.split("/"))
+    count = 0
     while ahead:
         part = ahead.popleft()
-        step = here.parent if part == ".." else here / part
-        if not step.is_symlink():
+        if part in {"", "."}:
+            continue
+        step = here.rpartition("/")[0] if part == ".." else f"{here}/{part}"
+        target = links[step] if step else None
+        if target is None:
             here = step
             continue
-        yield here
-        links += 1
-        if links > MAX_LINKS:
+        yield here or "/"
+        count += 1
+        if count > MAX_LINKS:
             return
-        target = step.readlink()
-        ahead.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
-        here = Path("/") if target.is_absolute() else here
-    yield here.parent
+        ahead.extendleft(reversed(target.split("/")))
+        here = "" if target.startswith("/") else here
+    yield here.rpartition("/")[0] or "/"

@@ -11,12 +11,14 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from tlsproxy.measures import Measure
-from tlsproxy.tls.certificate import Certificate, check
+from tlsproxy.tls.certificate import Certificate, check, fingerprint_on_disk
 from tlsproxy.tls.context import ProfileName, build, rehearse
+from tlsproxy.tls.description import arrival, moment, summary
+from tlsproxy.tls.expiry import ExpiryWarnings
 from tlsproxy.tls.files import Material, MaterialError
 
 Source = Callable[[], Material]
@@ -45,6 +47,10 @@ class Reload:
     message: str
     """For the operator: what is served now, or why what is there is not."""
     at: datetime
+    on_disk: str = ""
+    """The fingerprint of the certificate that is there though it is not served; empty where none can be read."""
+    changed: bool = False
+    """Whether something new is served from here on; where there are several certificates, another may have failed."""
 
 
 class Store:
@@ -57,6 +63,7 @@ class Store:
         profile: ProfileName,
         alpn: tuple[str, ...] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        expiry_warning: timedelta = timedelta(),
     ) -> None:
         self.name = name
         self.generation: Generation | None = None
@@ -65,12 +72,15 @@ class Store:
         """Why the material of the moment is not served, since when; None while it is."""
         self.last: Reload | None = None
         """The last load that changed something or failed."""
+        self.drifting_since: datetime | None = None
+        """Since when something else is on disk than is served, for whatever reasons; None while it is the same."""
         self.reloads: Counter[str] = Counter()
         """Loads that changed something (`loaded`) or failed (`failed`)."""
         self._source = source
         self._profile = profile
         self._alpn = alpn
         self._clock = clock
+        self._expiry = ExpiryWarnings(expiry_warning)
 
     def __repr__(self) -> str:
         return f"<Store {self.name} generation={self.generation!r} error={self.error!r}>"
@@ -86,6 +96,11 @@ class Store:
             raise LookupError(f"no certificate {self.name!r} has been loaded")
         return self.generation.context
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether what is served is within its dates at this moment; False where nothing is served."""
+        return self.generation is not None and self.generation.certificate.dates(self._clock()) == "valid"
+
     def load(self, *, provisional: bool = False) -> Reload:
         """Look at the material, and serve it from here on if it is new and good; bad material never raises.
 
@@ -94,13 +109,20 @@ class Store:
                 neither logged nor counted nor remembered. The caller owes another look, and at last one that
                 is not provisional.
         """
+        result = self._look(provisional)
+        self._warn_of_expiry()
+        return result
+
+    def _look(self, provisional: bool) -> Reload:
+        material: Material | None = None
         try:
             material = self._source()
             if self.generation is not None and self.generation.material == material:
                 return self._unchanged(self.generation)
             generation = self._generate(material)
         except MaterialError as error:
-            failure = Reload("failed", str(error), self._clock())
+            on_disk = fingerprint_on_disk(material) if material is not None else ""
+            failure = Reload("failed", str(error), self._clock(), on_disk)
             return failure if provisional else self._failed(failure)
         return self._publish(generation)
 
@@ -119,38 +141,45 @@ class Store:
         if dates != "valid" and self.generation and self.generation.certificate.dates(now) == "valid":
             raise MaterialError(
                 f"{certificate.certificate_file} holds a certificate that is {dates} "
-                f"(serial {certificate.serial}, {_moment(certificate.not_before)} to "
-                f"{_moment(certificate.not_after)}), and the one that is served is valid"
+                f"(serial {certificate.serial}, {moment(certificate.not_before)} to "
+                f"{moment(certificate.not_after)}), and the one that is served is valid"
             )
 
     def _publish(self, generation: Generation) -> Reload:
         before, self.generation = self.generation, generation
         certificate = generation.certificate
-        serial = f"{before.certificate.serial} -> {certificate.serial}" if before else certificate.serial
-        self.error = None
-        self.last = Reload("loaded", f"serial {serial}, {_summary(certificate)}", generation.loaded_at)
+        former = before.certificate if before else None
+        self.error = self.drifting_since = None
+        self.last = Reload("loaded", arrival(former, certificate), generation.loaded_at, changed=True)
         self.reloads["loaded"] += 1
         log.info("certificate %s: %s", self.name, self.last.message)
         for warning in certificate.warnings:
-            log.warning("certificate %s: %s", self.name, warning)
+            # Where certificates live for hours, what each of them has in common is said once.
+            if former is None or warning not in former.warnings:
+                log.warning("certificate %s: %s", self.name, warning)
         return self.last
 
     def _unchanged(self, generation: Generation) -> Reload:
         certificate = generation.certificate
         if self.error is not None:
-            self.error = None
+            self.error = self.drifting_since = None
             log.info("certificate %s: serial %s is in place again", self.name, certificate.serial)
-        message = f"unchanged: serial {certificate.serial}, {_summary(certificate)}"
+        message = f"unchanged: serial {certificate.serial}, {summary(certificate)}"
         return Reload("unchanged", message, self._clock())
 
     def _failed(self, failure: Reload) -> Reload:
         self.reloads["failed"] += 1
         self.last = failure
-        if self.error is None or self.error.message != failure.message:
+        self.drifting_since = self.drifting_since or failure.at
+        if self.error is None or (self.error.message, self.error.on_disk) != (failure.message, failure.on_disk):
             self.error = failure
             serial = f"serial {self.generation.certificate.serial}" if self.generation else "nothing"
             log.error("certificate %s: %s; %s is served", self.name, failure.message, serial)
         return failure
+
+    def _warn_of_expiry(self) -> None:
+        if self.generation and (due := self._expiry.due(self.generation.certificate, self._clock())):
+            log.warning("certificate %s: %s: is it being renewed? (TLSPROXY_CERT_EXPIRY_WARNING)", self.name, due)
 
     def measures(self) -> Iterator[Measure]:
         """The certificate's state and the loads so far, as metric families."""
@@ -162,6 +191,13 @@ class Store:
             "When the served certificate expires, in seconds since 1970.",
             ("name",),
             {name: live.certificate.not_after.timestamp()} if live else {},
+        )
+        yield Measure(
+            "tlsproxy_certificate_expiry_warning_timestamp_seconds",
+            "gauge",
+            "From when on the served certificate is warned about, in seconds since 1970.",
+            ("name",),
+            {name: self._expiry.begins(live.certificate).timestamp()} if live else {},
         )
         yield Measure(
             "tlsproxy_certificate_reloads_total",
@@ -184,44 +220,54 @@ class Store:
             ("name",),
             {name: float(self.error is not None)},
         )
+        yield Measure(
+            "tlsproxy_certificate_drift_began_timestamp_seconds",
+            "gauge",
+            "Since when what is on disk is not what is served, in seconds since 1970; none while it is.",
+            ("name",),
+            {name: self.drifting_since.timestamp()} if self.drifting_since else {},
+        )
 
     def status(self) -> dict[str, object]:
         """What an operator asks of the certificate, for JSON; no secrets are in it."""
-        served = _served(self.generation) if self.generation else {}
-        return {"name": self.name, **served, "last_reload": _told(self.last), "error": _told(self.error)}
+        served = _served(self.generation, self._clock()) if self.generation else {}
+        return {
+            "name": self.name,
+            **served,
+            "last_reload": _told(self.last),
+            "error": _told(self.error),
+            "drift": self._drift(),
+        }
+
+    def _drift(self) -> dict[str, str | None] | None:
+        if self.error is None or self.drifting_since is None:
+            return None
+        served = self.generation.certificate.fingerprint if self.generation else None
+        return {"since": moment(self.drifting_since), "on_disk": self.error.on_disk or None, "served": served}
 
 
-def _served(generation: Generation) -> dict[str, object]:
+def _served(generation: Generation, now: datetime) -> dict[str, object]:
     certificate = generation.certificate
     return {
         "names": list(certificate.names),
         "serial": certificate.serial,
         "subject": certificate.subject,
         "issuer": certificate.issuer,
-        "not_before": _moment(certificate.not_before),
-        "not_after": _moment(certificate.not_after),
+        "not_before": moment(certificate.not_before),
+        "not_after": moment(certificate.not_after),
+        "dates": certificate.dates(now),
+        "days_left": round(certificate.days_left(now), 2),
         "key_type": certificate.key_type,
         "fingerprint": certificate.fingerprint,
+        "chain": list(certificate.chain),
         "files": list(dict.fromkeys((certificate.certificate_file, certificate.key_file))),
         "warnings": list(certificate.warnings),
         "generation": generation.number,
-        "loaded_at": _moment(generation.loaded_at),
+        "loaded_at": moment(generation.loaded_at),
     }
 
 
 def _told(reload: Reload | None) -> dict[str, str] | None:
     if reload is None:
         return None
-    return {"time": _moment(reload.at), "result": reload.kind, "message": reload.message}
-
-
-def _summary(certificate: Certificate) -> str:
-    names = ", ".join(certificate.names) or "no names"
-    return (
-        f"for {names}, {certificate.key_type}, valid until {_moment(certificate.not_after)}, "
-        f"from {certificate.certificate_file}"
-    )
-
-
-def _moment(when: datetime) -> str:
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"time": moment(reload.at), "result": reload.kind, "message": reload.message}
