@@ -14,8 +14,9 @@ help:  ## what there is
 demo: $(VENV)/.run  ## HTTPS in front of a small legacy app, with a rotation under load
 	@$(BIN)/tlsproxy demo
 
+# Half of the time tests wait for a deadline or a process: three at once keep two cores busy.
 test: $(VENV)/.dev  ## the everyday tests
-	@$(BIN)/python -m pytest -n 2 -m 'not soak and not scan' $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not soak and not scan' $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, dead code
 	@$(BIN)/ruff check .

@@ -183,3 +183,7 @@ def test_client_certificates(certificates: Path, app: int, tmp_path: Path, capsy
     assert "client certificates: required, issued by " in said
     assert "O=clients" in said
     assert r"let in by: cn=Doe\, Jane,dns=*.svc" in said
+    assert "without a certificate" not in said
+    free = {"CLIENT_AUTH": "optional", "CLIENT_CA": bundle, "CLIENT_EXEMPT": "/healthz,/ping"}
+    assert check(settings(certificates, app, **free)) is Exit.STOPPED
+    assert "without a certificate: /healthz, /ping alone" in capsys.readouterr().out

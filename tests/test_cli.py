@@ -64,17 +64,6 @@ def test_a_command_that_is_none(arguments: list[str], capsys: pytest.CaptureFixt
     assert "usage: tlsproxy" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", [[], ["run"], ["check"], ["health"], ["config"]])
-def test_bad_settings(verb: list[str]) -> None:
-    """Every verb that needs the settings lists all that is wrong with them, and ends with 2."""
-    ended = tlsproxy(*verb, APP_PORT="eighty", CERT_NAME="../x")
-    assert ended.returncode == Exit.SETTINGS
-    assert ended.stdout == ""
-    assert "TLSPROXY_APP_PORT" in ended.stderr
-    assert "TLSPROXY_CERT_NAME" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
 def test_values_in_messages_are_escaped() -> None:
     """A value can't write to the terminal what it likes."""
     ended = tlsproxy("config", APP_PORT="\x1b[2J")

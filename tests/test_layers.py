@@ -45,6 +45,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.proxy.server",
         "tlsproxy.tls.connection",
         "tlsproxy.tls.proxy_header",
+        "tlsproxy.tls.steps",
         "tlsproxy.tls.watch",
         "tlsproxy.admin.server",
         "tlsproxy.admin.app_check",

@@ -3,6 +3,7 @@
 import random
 import struct
 from ipaddress import ip_address
+from typing import Literal
 
 import pytest
 
@@ -315,3 +316,29 @@ def test_what_was_agreed_is_told() -> None:
 def test_what_was_not_agreed_has_no_tlv() -> None:
     """A client without ALPN and SNI leaves TLS alone; so does a connection without an id."""
     assert [kind for kind, _ in tlvs(write_header(FROM, TO, TLS)[28:])] == [0x20]
+
+
+def told_of_the_client(tls: Tls) -> tuple[int, int, dict[int, bytes]]:
+    """The flags, `verify`, and what else stands in the TLV of TLS."""
+    ((_, agreed),) = tlvs(write_header(FROM, TO, tls)[28:])
+    client, verify = struct.unpack_from("!BI", agreed)
+    return client, verify, dict(tlvs(agreed[5:]))
+
+
+@pytest.mark.parametrize(("certificate", "flags"), [("shown", 0x07), ("resumed", 0x05)])
+def test_a_certificate_is_told(certificate: Literal["shown", "resumed"], flags: int) -> None:
+    """That it was verified, whether on this connection or on that which began its session, and the common name."""
+    tls = Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", certificate=certificate, common_name="r\u00e9ports")
+    told = {0x21: b"TLSv1.3", 0x22: "r\u00e9ports".encode(), 0x23: b"TLS_AES_128_GCM_SHA256"}
+    assert told_of_the_client(tls) == (flags, 0, told)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("\U0001f600" * 64, True), ("a" * 65, False), ("", False)], ids=["longest", "longer", "none"]
+)
+@pytest.mark.parametrize("more", ["", "\0.evil", "\n"], ids=["plain", "nul", "line"])
+def test_a_common_name_that_is_none_is_not_told(name: str, told: bool, more: str) -> None:
+    """One above X.509's bound, or that a reader would cut or fold, is left out; the header stays a valid one."""
+    tls = Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", certificate="shown", common_name=name[len(more) :] + more)
+    assert (0x22 in told_of_the_client(tls)[2]) is (told and not more)
+    assert read_or_none(write_header(FROM, TO, tls))

@@ -44,6 +44,8 @@ BESIDE = {
     "TLSPROXY_ALPN": {"TLSPROXY_MODE": "tcp"},
     "TLSPROXY_PROXY_PROTOCOL": {"TLSPROXY_TRUSTED_PROXIES": "private"},
     "TLSPROXY_CLIENT_ALLOW": {"TLSPROXY_CLIENT_AUTH": "required"},
+    "TLSPROXY_CLIENT_EXEMPT": {"TLSPROXY_CLIENT_AUTH": "optional"},
+    "TLSPROXY_CLIENT_CHAIN": {"TLSPROXY_CLIENT_AUTH": "required"},
 }
 """What a variable's example means nothing without."""
 
@@ -356,3 +358,61 @@ def test_a_bad_client_rule_is_refused() -> None:
 def test_client_rules_need_clients_that_are_asked() -> None:
     """Rules without client certificates are a mistake, and not an open door."""
     assert "set TLSPROXY_CLIENT_AUTH to required" in complaint(CLIENT_ALLOW="cn=reports")
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("/healthz", ("/healthz",)),
+        (" /healthz , /ping,,/healthz", ("/healthz", "/ping")),
+        ("/", ("/",)),
+        ("/a/.well-known/x.y/..z/", ("/a/.well-known/x.y/..z/",)),
+        ("/A-b_c~d!$&'()+=:@1", ("/A-b_c~d!$&'()+=:@1",)),
+    ],
+)
+def test_exempt_paths(text: str, paths: tuple[str, ...]) -> None:
+    """Whole paths as a request names them, each once."""
+    assert settings(CLIENT_AUTH="optional", CLIENT_EXEMPT=text).client_exempt == paths
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (",", "there is no path in it"),
+        ("/health/*", "* stands for nothing"),
+        ("*", "* stands for nothing"),
+        *(
+            (path, f"{path!r} is no plain path")
+            for path in ["healthz", "https://shop/healthz", "//healthz", "/a//b", "/..", "/a/../b", "/.", "/a/./b"]
+        ),
+        *(
+            (path, f"{path!r} is no plain path")
+            for path in ["/a?b", "/a#b", "/a;b", "/%61", "/a b", "/a\\b", "/\u00e9", "/a//", "//"]
+        ),
+    ],
+)
+def test_bad_exempt_paths(path: str, reason: str) -> None:
+    """What some app could read otherwise than it looks is refused by name, with what is allowed."""
+    message = complaint(CLIENT_AUTH="optional", CLIENT_EXEMPT=f"/ok,{path}" if path != "," else path)
+    assert reason in message
+    assert "must be whole paths separated by commas" in message
+
+
+@pytest.mark.parametrize(
+    ("given", "way_out"),
+    [
+        ({}, "no client is asked for a certificate; set TLSPROXY_CLIENT_AUTH to optional"),
+        ({"CLIENT_AUTH": "required"}, "gets no connection, and no path to ask for; set TLSPROXY_CLIENT_AUTH to opt"),
+        ({"CLIENT_AUTH": "observe"}, "are served on every path; set TLSPROXY_CLIENT_AUTH to optional"),
+        ({"CLIENT_AUTH": "optional", "MODE": "tcp"}, "in tcp mode nobody knows of paths"),
+    ],
+)
+def test_exempt_paths_need_somebody_to_free(given: dict[str, str], way_out: str) -> None:
+    """Where no path could make a difference the start says so, and what would."""
+    assert way_out in complaint(CLIENT_EXEMPT="/healthz", **given)
+
+
+def test_a_chain_needs_clients_and_headers() -> None:
+    """There is none to be told where nobody is verified, and no header in tcp mode."""
+    assert "set TLSPROXY_CLIENT_AUTH to required" in complaint(CLIENT_CHAIN="on")
+    assert "the app is sent no headers" in complaint(CLIENT_CHAIN="on", CLIENT_AUTH="required", MODE="tcp")

@@ -84,6 +84,8 @@ def _check_clients(terminal: Terminal, settings: "Settings", store: "TrustStore"
         return
     terminal.tick(f"client certificates: {settings.client_auth}, issued by {'; '.join(trust.authorities)}")
     terminal.note(f"let in by: {spell_rules(settings.client_allow) or 'no rule, whoever is verified'}")
+    if settings.client_exempt:
+        terminal.note(f"without a certificate: {', '.join(settings.client_exempt)} alone")
     if trust.revoked is not None:
         ends = f", until {moment(trust.list_ends)}" if trust.list_ends else ""
         terminal.note(f"revoked: {trust.revoked}{ends}")

@@ -166,7 +166,8 @@ def _has_unit(value: str, identity: Identity) -> bool:
 
 
 def _has_name(value: str, identity: Identity) -> bool:
-    return any(_covers(value, name.lower()) for name in identity.dns)
+    # Some other letters are of ASCII in lower case, such as the sign of kelvin.
+    return any(name.isascii() and _covers(value, name.lower()) for name in identity.dns)
 
 
 def _covers(value: str, name: str) -> bool:

@@ -36,9 +36,12 @@ _ADDRESSES = {_INET: struct.Struct("!4s4sHH"), _INET6: struct.Struct("!16s16sHH"
 
 # Section 2.2, types of TLVs.
 _TYPE_ALPN, _TYPE_AUTHORITY, _TYPE_UNIQUE_ID, _TYPE_TLS = 0x01, 0x02, 0x05, 0x20
-_TYPE_TLS_VERSION, _TYPE_TLS_CIPHER = 0x21, 0x23
-_CLIENT_HAS_TLS = 0x01
-_NOT_VERIFIED = 1
+_TYPE_TLS_VERSION, _TYPE_TLS_NAME, _TYPE_TLS_CIPHER = 0x21, 0x22, 0x23
+_CLIENT_HAS_TLS, _CLIENT_CERTIFICATE_HERE, _CLIENT_CERTIFICATE_IN_SESSION = 0x01, 0x02, 0x04
+_VERIFIED, _NOT_VERIFIED = 0, 1
+# RFC 5280 appendix A.1: the upper bound of a common name. A longer one, of which nothing says so, would make the header
+# one that readers refuse.
+_NAME_LIMIT = 64
 
 
 class HeaderError(Exception):
@@ -187,6 +190,10 @@ class Tls:
     """By ALPN; empty: none."""
     server_name: str = ""
     """By SNI; empty: none."""
+    certificate: Literal["none", "shown", "resumed"] = "none"
+    """Whether the client has shown one, which was verified: on this connection, or on that which began its session."""
+    common_name: str = ""
+    """Of that certificate's subject; empty: none. It is not told where a reader could take it for another."""
 
 
 def write_header(peername: object, sockname: object, tls: Tls, connection_id: bytes = b"") -> bytes:
@@ -232,12 +239,22 @@ def _mapped(ip: IPv4Address | IPv6Address) -> IPv6Address:
 
 def _tlvs(tls: Tls, connection_id: bytes) -> bytes:
     """What is told beside the addresses (sections 2.2.1, 2.2.2, 2.2.5 and 2.2.6)."""
-    # `verify` is 0 only where the client has shown a certificate and it was verified.
-    agreed = struct.pack("!BI", _CLIENT_HAS_TLS, _NOT_VERIFIED)
-    agreed += _tlv(_TYPE_TLS_VERSION, tls.version.encode()) + _tlv(_TYPE_TLS_CIPHER, tls.cipher.encode())
+    agreed = struct.pack("!BI", *_CLIENT[tls.certificate])
+    agreed += _tlv(_TYPE_TLS_VERSION, tls.version.encode())
+    if tls.common_name.isprintable() and 0 < len(tls.common_name) <= _NAME_LIMIT:
+        agreed += _tlv(_TYPE_TLS_NAME, tls.common_name.encode())
+    agreed += _tlv(_TYPE_TLS_CIPHER, tls.cipher.encode())
     told = ((_TYPE_ALPN, tls.protocol.encode()), (_TYPE_AUTHORITY, tls.server_name.encode()))
     given = ((kind, value) for kind, value in (*told, (_TYPE_UNIQUE_ID, connection_id), (_TYPE_TLS, agreed)) if value)
     return b"".join(_tlv(kind, value) for kind, value in given)
+
+
+# The flags of `client`, and `verify`.
+_CLIENT = {
+    "none": (_CLIENT_HAS_TLS, _NOT_VERIFIED),
+    "shown": (_CLIENT_HAS_TLS | _CLIENT_CERTIFICATE_HERE | _CLIENT_CERTIFICATE_IN_SESSION, _VERIFIED),
+    "resumed": (_CLIENT_HAS_TLS | _CLIENT_CERTIFICATE_IN_SESSION, _VERIFIED),
+}
 
 
 def _tlv(kind: int, value: bytes) -> bytes:

@@ -5,6 +5,7 @@ contract.py. Settings carry no behaviour besides validation; whoever assembles t
 small values.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -121,6 +122,24 @@ def parse_app_check(text: str) -> str:
     return word
 
 
+# What every app reads alike: a path, and of its segments none that is empty or could be resolved, none with an escape,
+# parameters or anything that more than one of them might take for something else.
+_PLAIN_PATH = re.compile(r"/|(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()+=:@-]+)+/?")
+
+
+def parse_paths(text: str) -> tuple[str, ...]:
+    """Whole paths, each once, as a request names them and in the only way in which they can be written."""
+    paths = tuple(dict.fromkeys(parse_list(text)))
+    if not paths:
+        raise ValueError("there is no path in it")
+    for path in paths:
+        if "*" in path:
+            raise ValueError(f"{path!r}: * stands for nothing, paths are compared as a whole")
+        if not _PLAIN_PATH.fullmatch(path):
+            raise ValueError(f"{path!r} is no plain path")
+    return paths
+
+
 def parse_protocols(text: str) -> tuple[str, ...]:
     """ALPN protocol names (RFC 7301 section 3.1); the names that there are, are ASCII."""
     names = parse_list(text)
@@ -174,6 +193,13 @@ CLIENT_RULES: Kind[Rules] = Kind(
     "uri=URI, with * for a whole path segment of a SPIFFE ID",
     parse=parse_rules,
     spell=spell_rules,
+)
+PATHS: Kind[tuple[str, ...]] = Kind(
+    name="paths",
+    allowed="whole paths separated by commas, that start with / and have no query, escape, parameter, empty segment or "
+    "dot segment",
+    parse=parse_paths,
+    spell=",".join,
 )
 SWITCHED_CHOICE = Kind(
     name="choice",
@@ -285,6 +311,24 @@ class Settings(Environment):
             "cn=reports,dns=*.billing.svc",
         ),
     ] = ()
+    client_exempt: Annotated[
+        tuple[str, ...],
+        PATHS,
+        About(
+            "with CLIENT_AUTH `optional`, the only paths that are served to clients without a certificate, for probes: "
+            "compared as a whole, GET and HEAD alone; everything else gets 403 and an audit line. Empty: they are "
+            "served on every path",
+            "/healthz,/ping",
+        ),
+    ] = ()
+    client_chain: Annotated[
+        Switch,
+        About(
+            "http mode: the app is told in `Client-Cert-Chain` (RFC 9440) by which CAs a client's certificate was "
+            "verified; costs session tickets",
+            "on",
+        ),
+    ] = False
     cert_wait: Annotated[
         DurationOrZero,
         About(
@@ -451,6 +495,27 @@ class Settings(Environment):
             raise Conflict(f"no client is asked for a certificate; set {cls.PREFIX}CLIENT_AUTH to required or observe")
         return rules
 
+    @field_validator("client_exempt")
+    @classmethod
+    def _frees_somebody(cls, paths: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Paths that are free of what nobody is asked for, or of what the handshake asks already, free nobody."""
+        if paths and info.data.get("mode") == "tcp":
+            raise Conflict(f"in tcp mode nobody knows of paths; leave it empty, or set {cls.PREFIX}MODE to http")
+        if paths and info.data.get("client_auth") in {"off", "observe", "required"}:
+            name, use = f"{cls.PREFIX}CLIENT_AUTH", info.data["client_auth"]
+            raise Conflict(f"with {name}={use} {_WHOM_NO_PATH_FREES[use]}; set {name} to optional")
+        return paths
+
+    @field_validator("client_chain")
+    @classmethod
+    def _tells_of_somebody(cls, on: bool, info: ValidationInfo) -> bool:
+        """There is a chain to be told only where clients are verified, and a header only in http mode."""
+        if on and info.data.get("client_auth") == "off":
+            raise Conflict(f"no client is asked for a certificate; set {cls.PREFIX}CLIENT_AUTH to required or observe")
+        if on and info.data.get("mode") == "tcp":
+            raise Conflict(f"in tcp mode the app is sent no headers; leave it off, or set {cls.PREFIX}MODE to http")
+        return on
+
     @field_validator("alpn")
     @classmethod
     def _is_offered_by_a_tunnel(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -474,6 +539,13 @@ class Settings(Environment):
                 f"in http mode headers tell the app of the client; use {instead}, or set {cls.PREFIX}MODE to tcp"
             )
         return use
+
+
+_WHOM_NO_PATH_FREES = {
+    "off": "no client is asked for a certificate",
+    "observe": "clients without a certificate are served on every path",
+    "required": "a client without a certificate gets no connection, and no path to ask for",
+}
 
 
 def _occupied(valid: Mapping[str, object]) -> Iterator[tuple[str, object, object]]:

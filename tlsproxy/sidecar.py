@@ -31,7 +31,8 @@ from tlsproxy.listening import PortError, listen
 from tlsproxy.measures import Measure
 from tlsproxy.open_files import make_room
 from tlsproxy.output import LineWriter
-from tlsproxy.proxy.exchange import Service, StrictService
+from tlsproxy.proxy.conditions import GuardedService, Precondition, certified, directed
+from tlsproxy.proxy.exchange import Service
 from tlsproxy.proxy.feed import check_parser
 from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.forwarding import Forwarding
@@ -55,10 +56,11 @@ from tlsproxy.tls.discovery import FIRST, discover, places
 from tlsproxy.tls.files import MaterialError, directories, find, locate, ways
 from tlsproxy.tls.key_exchange import is_post_quantum
 from tlsproxy.tls.proxy_header import Gate, announce
+from tlsproxy.tls.steps import Steps, in_steps
 from tlsproxy.tls.store import Source, Store
 from tlsproxy.tls.trust import TrustMaterial, find_trust, lists_beside
 from tlsproxy.tls.trust_store import TrustStore
-from tlsproxy.tls.watch import Watch, in_steps
+from tlsproxy.tls.watch import Watch
 
 if TYPE_CHECKING:
     from tlsproxy.settings import Settings
@@ -116,13 +118,14 @@ class Sidecar:
         )
         self._room = make_room(self._limits.connections)
         self._admission = Admission(self._room.connections)
+        self._clients = _clients(settings)
         self._acceptor = Acceptor(
             lambda: self._certificates.context,
             handshake_timeout=settings.handshake_timeout,
             close_timeout=settings.body_timeout,
             plain_answer=PLAIN_HTTP if settings.mode == "http" else b"",
             ended=self._admission.ended,
-            clients=_clients(settings),
+            clients=self._clients,
         )
         self._app = SharedCheck(partial(check_app, self._address, settings.app_check, APP_CHECK_WITHIN))
         self._admin = AdminServer(
@@ -189,9 +192,9 @@ class Sidecar:
 
     def _exchanging(self, forwarding: Forwarding) -> MakeConversation:
         """What makes the fronts of http mode, whose requests the app answers."""
-        fixes = _fixes(self._settings, self._address)
-        kind = StrictService if self._settings.sni_strict else Service
-        return self._fronts(kind(self._pool, fixes, self._timeouts, self._journal), forwarding)
+        shared = self._pool, _fixes(self._settings, self._address), self._timeouts, self._journal
+        conditions = _conditions(self._settings, self._clients)
+        return self._fronts(GuardedService(*shared, conditions) if conditions else Service(*shared), forwarding)
 
     def _fronts(self, service: Answering, forwarding: Forwarding) -> MakeConversation:
         return Frontend(service, forwarding, self._limits, self._timeouts, self._journal).front
@@ -405,7 +408,8 @@ def certificates(settings: "Settings", ca_file: Path | None) -> Catalogue:
     title = ",".join(settings.cert_name)
     listed, profile = _listed(settings, default), settings.tls_profile
     trust = _trust(settings, lambda: _bundle(settings, listed(())))
-    return Catalogue(title, listed, make, profile, protocols, strict=settings.sni_strict, trust=trust)
+    strict, tickets = settings.sni_strict, not settings.client_chain
+    return Catalogue(title, listed, make, profile, protocols, strict=strict, trust=trust, tickets=tickets)
 
 
 def _trust(settings: "Settings", bundle: Callable[[], Path]) -> TrustStore | None:
@@ -428,7 +432,21 @@ def _bundle(settings: "Settings", names: Iterable[str]) -> Path:
 
 
 def _clients(settings: "Settings") -> Clients | None:
-    return None if settings.client_auth == "off" else Clients(settings.client_auth, settings.client_allow)
+    if settings.client_auth == "off":
+        return None
+    return Clients(
+        settings.client_auth, settings.client_allow, exempt=settings.client_exempt, chain=settings.client_chain
+    )
+
+
+def _conditions(settings: "Settings", clients: Clients | None) -> list[Precondition]:
+    """What requests have to meet before the app hears of them."""
+    conditions: list[Precondition] = []
+    if clients is not None and settings.client_exempt:
+        conditions.append(certified(settings.client_exempt, clients.uncertified))
+    if settings.sni_strict:
+        conditions.append(directed)
+    return conditions
 
 
 def _listed(settings: "Settings", default: str) -> Listed:
@@ -440,9 +458,9 @@ def _listed(settings: "Settings", default: str) -> Listed:
     return partial(discover, settings.cert_dir)
 
 
-def _watched(settings: "Settings", catalogue: Catalogue) -> frozenset[Path]:
+def _watched(settings: "Settings", catalogue: Catalogue) -> Steps[frozenset[Path]]:
     """The directories whose entries decide what is served."""
-    watched = directories(settings.cert_dir, *catalogue.stores)
+    watched = yield from directories(settings.cert_dir, *catalogue.stores)
     if settings.cert_name == ("*",):
         watched |= frozenset(places(settings.cert_dir))
     if settings.client_auth == "off":
@@ -451,7 +469,7 @@ def _watched(settings: "Settings", catalogue: Catalogue) -> frozenset[Path]:
         bundle = _bundle(settings, catalogue.stores)
     except MaterialError:
         return watched
-    return watched | ways((bundle, lists_beside(bundle)))
+    return watched | (yield from ways((bundle, lists_beside(bundle))))
 
 
 def _limits(settings: "Settings") -> Limits:

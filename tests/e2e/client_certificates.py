@@ -1,6 +1,7 @@
 """Certificates of clients, and the lists on which their authorities revoke them."""
 
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,9 +15,13 @@ HOUR = timedelta(hours=1)
 
 
 def issue_client(
-    authority: trustme.CA, directory: Path, common_name: str, names: tuple[x509.GeneralName, ...] = ()
+    authority: trustme.CA,
+    directory: Path,
+    common_name: str,
+    names: Sequence[x509.GeneralName] = (),
+    ends: datetime | None = None,
 ) -> Path:
-    """A new client certificate and its key, in one file."""
+    """A new client certificate and its key, in one file; it ends with its authority's, or earlier."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
     builder = (
@@ -26,7 +31,7 @@ def issue_client(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(issuer.not_valid_before_utc)
-        .not_valid_after(issuer.not_valid_after_utc)
+        .not_valid_after(ends or issuer.not_valid_after_utc)
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

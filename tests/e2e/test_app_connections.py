@@ -39,11 +39,11 @@ def test_a_request_that_waits_too_long_is_a_503(sidecar: Launch, app: ScriptedAp
     def script(connection: AppConnection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
-        while not go.wait(0.2):
+        while not go.wait(0.1):
             connection.send(b"x")
 
     app.script(script)
-    process = sidecar(APP_CONNECTIONS=1, RESPONSE_TIMEOUT="1s")
+    process = sidecar(APP_CONNECTIONS=1, RESPONSE_TIMEOUT="500ms")
     with process.connect() as first, process.connect() as second:
         first.send(get("/first"))
         head = first.read_head()

@@ -23,6 +23,20 @@ def impatient_sidecar(launch: Launch, session_app: ScriptedApp) -> Iterator[Side
         yield process
 
 
+@pytest.fixture(scope="module")
+def lonely_sidecar(launch: Launch) -> Iterator[Sidecar]:
+    """A sidecar whose app is not there, and is not waited for."""
+    with launch(APP_PORT=free_port(), APP_WAIT=0) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def patient_sidecar(launch: Launch) -> Iterator[Sidecar]:
+    """A sidecar whose app is there when a test starts one at its APP_PORT."""
+    with launch(APP_PORT=free_port(), APP_WAIT="8s") as process:
+        yield process
+
+
 def assert_ours(answer: Response, status: int, error: str) -> None:
     """It is ours: status, RFC 9209 error, one line of text with the request id and nothing of our inside."""
     assert answer.status == status
@@ -39,16 +53,15 @@ def assert_ours(answer: Response, status: int, error: str) -> None:
     assert b"TLSPROXY" not in answer.body
 
 
-def test_an_absent_app_is_a_502_at_once(sidecar: Launch) -> None:
+def test_an_absent_app_is_a_502_at_once(lonely_sidecar: Sidecar) -> None:
     """With APP_WAIT=0 a refused connection is answered at once, and the client's connection stays."""
-    process = sidecar(APP_PORT=free_port(), APP_WAIT=0)
-    with process.connect() as client:
+    with lonely_sidecar.connect() as client:
         began = time.monotonic()
         for _ in range(2):
             assert_ours(client.get("/absent"), 502, "connection_refused")
         assert_ours(client.ask(post("/absent", b"body")), 502, "connection_refused")
         assert time.monotonic() - began < 1
-    line = process.wait_for_line(target="/absent", status=502)
+    line = lonely_sidecar.wait_for_line(target="/absent", status=502)
     assert line["reason"] == "app_refused"
 
 
@@ -64,32 +77,28 @@ def test_an_absent_app_is_waited_for(sidecar: Launch) -> None:
     process.wait_for_stderr("TLSPROXY_APP_WAIT")
 
 
-def test_an_app_that_starts_late_loses_no_request(sidecar: Launch) -> None:
+def test_an_app_that_starts_late_loses_no_request(patient_sidecar: Sidecar) -> None:
     """Requests held while the app is away are answered by it when it comes, bodies included."""
-    port = free_port()
-    process = sidecar(APP_PORT=port, APP_WAIT="8s")
-    with ThreadPoolExecutor() as threads, process.connect() as client:
-        held = [threads.submit(process.get, f"/{index}") for index in range(3)]
+    with ThreadPoolExecutor() as threads, patient_sidecar.connect() as client:
+        held = [threads.submit(patient_sidecar.get, f"/{index}") for index in range(3)]
         client.send(post("/post", b"body"))
         assert client.is_silent(0.4)
-        with ScriptedApp(port) as app:
+        with app_of(patient_sidecar) as app:
             assert [request.result().status for request in held] == [200] * 3
             assert client.read_response().status == 200
             assert sorted(request.target for request in app.requests) == [b"/0", b"/1", b"/2", b"/post"]
             assert next(request for request in app.requests if request.target == b"/post").body == b"body"
 
 
-def test_an_app_that_restarts_loses_no_request(sidecar: Launch) -> None:
+def test_an_app_that_restarts_loses_no_request(patient_sidecar: Sidecar) -> None:
     """A request that comes while the app restarts is answered by its successor."""
-    port = free_port()
-    process = sidecar(APP_PORT=port, APP_WAIT="8s")
-    with process.connect() as client:
-        with ScriptedApp(port) as app:
+    with patient_sidecar.connect() as client:
+        with app_of(patient_sidecar) as app:
             app.answer(response(b"old"))
             assert client.get().body == b"old"
         client.send(get())
         assert client.is_silent(0.3)
-        with ScriptedApp(port) as app:
+        with app_of(patient_sidecar) as app:
             app.answer(response(b"new"))
             assert client.read_response().body == b"new"
 
@@ -199,33 +208,33 @@ def test_an_answer_of_ours_is_logged(
     assert (line["status"], line["reason"]) == (502, reason)
 
 
-def test_errors_have_no_body_for_head(sidecar: Launch) -> None:
+def test_errors_have_no_body_for_head(lonely_sidecar: Sidecar) -> None:
     """Our answer to HEAD ends with its head, and the connection stays usable."""
-    process = sidecar(APP_PORT=free_port(), APP_WAIT=0)
-    with process.connect() as client:
+    with lonely_sidecar.connect() as client:
         for _ in range(2):
             assert client.ask(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HEAD").status == 502
         assert client.get().status == 502
 
 
 def test_an_app_on_a_unix_socket_is_reached(sidecar: Launch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """APP_SOCKET takes the place of host and port."""
+    """APP_SOCKET takes the place of host and port; a socket that nobody has made is an app that is away."""
     path = str(tmp_path_factory.mktemp("app") / "app.sock")
+    process = sidecar(APP_SOCKET=path, APP_WAIT=0)
+    assert_ours(process.get(), 502, "connection_refused")
     with ScriptedApp(unix_socket=path) as app:
-        assert sidecar(APP_SOCKET=path).get("/socket").body == b"ok"
+        assert process.get("/socket").body == b"ok"
         assert app.request.target == b"/socket"
-
-
-def test_an_absent_unix_socket_is_a_502(sidecar: Launch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A socket that nobody has made is an app that is away."""
-    path = tmp_path_factory.mktemp("app") / "app.sock"
-    assert_ours(sidecar(APP_SOCKET=path, APP_WAIT=0).get(), 502, "connection_refused")
 
 
 def test_an_app_on_ipv6_is_reached(sidecar: Launch) -> None:
     """APP_HOST may be an IPv6 address."""
     with ScriptedApp(host="::1") as app:
         assert sidecar(APP_HOST="::1", APP_PORT=app.port).get().body == b"ok"
+
+
+def app_of(process: Sidecar) -> ScriptedApp:
+    """An app at the port where the sidecar expects it."""
+    return ScriptedApp(int(process.settings["APP_PORT"]))
 
 
 def answer_once(connection: AppConnection, answer: bytes) -> None:

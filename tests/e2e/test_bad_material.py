@@ -27,8 +27,8 @@ from tests.e2e.sidecar_process import Line, Sidecar
 
 REPORTED = 15.0
 """Seconds within which what stays broken has been told of, and looked at again."""
-NOTICED = 2.0
-"""Seconds from a good pair to the first handshake that shows it."""
+NOTICED = 10.0
+"""Seconds from forty good pairs to handshakes that show them all, on a busy machine."""
 REFUSED = BAD | OUT_OF_DATES
 ANYBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """A client that believes whatever it is shown."""
@@ -116,7 +116,14 @@ def restored(spoilt: Stage, authority: trustme.CA, directory: Path) -> Stage:
     for name, pair in pairs.items():
         clear(directory / name)
         place(directory / name, pair)
-    wait_until(lambda: not drifting(process), f"all are good again: {process.stderr()[-4000:]}", NOTICED)
+
+    def served() -> bool:
+        # What was looked at name by name is served in the end, all at once.
+        return not drifting(process) and all(
+            presented(process, name) == fingerprint(pairs[name].chain) for name in pairs
+        )
+
+    wait_until(served, f"all are good again: {process.stderr()[-4000:]}", NOTICED)
     return look(process, pairs)
 
 
@@ -171,7 +178,7 @@ def test_requests_are_served_as_before(spoilt: Stage) -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_good_pair_is_taken_at_once(restored: Stage, name: str) -> None:
-    """When the files are good again they are served within two seconds, and nothing is wrong any more."""
+    """When the files are good again they are served, and nothing is wrong any more."""
     status = restored.status[name]
     assert restored.presented[name] == status["fingerprint"] == fingerprint(restored.pairs[name].chain)
     assert status["error"] is status["drift"] is None
@@ -221,16 +228,27 @@ def test_the_first_good_pair_ends_the_wait(bad_from_the_start: tuple[Sidecar, Pa
     assert process.ask_admin("/readyz").status == 200
 
 
+@pytest.fixture(scope="module")
+def flawed(launch: Launch, session_app: ScriptedApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """A process that has nothing but flawed material, and looks at it all the time."""
+    directory = tmp_path_factory.mktemp("flawed")
+    for name, flaw in FLAWED.items():
+        (directory / name).mkdir()
+        flaw.make(directory / name)
+    names = ",".join(FLAWED)
+    with launch(APP_PORT=session_app.port, CERT_DIR=directory, CERT_NAME=names, CERT_RESYNC_PERIOD="200ms") as process:
+        yield process
+
+
 @pytest.mark.parametrize("name", FLAWED)
-def test_what_can_be_served_is(sidecar: Launch, app: ScriptedApp, tmp_path: Path, name: str) -> None:
+def test_what_can_be_served_is(flawed: Sidecar, name: str) -> None:
     """A chain in the wrong order is mended and one without its intermediate served, each with a warning, once."""
-    FLAWED[name].make(tmp_path)
-    process = sidecar(CERT_DIR=tmp_path, CERT_RESYNC_PERIOD="200ms")
-    (warning,) = process.told(FLAWED[name].said)
+    (warning,) = flawed.told(FLAWED[name].said)
     assert warning["level"] == "warning"
-    (status,) = certificates(process).values()
+    assert f"certificate {name}: " in str(warning["message"])
+    status = certificates(flawed)[name]
     assert any(FLAWED[name].said in text for text in status["warnings"])  # type: ignore[attr-defined]  # a list
-    assert process.ask_admin("/readyz").status == 200
+    assert flawed.ask_admin("/readyz").status == 200
 
 
 @pytest.mark.parametrize("name", OUT_OF_DATES)

@@ -4,6 +4,7 @@ import base64
 import ssl
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -71,11 +72,9 @@ def refusal(sidecar: Sidecar, context: ssl.SSLContext, session: ssl.SSLSession |
     return ""
 
 
-def wait_for_new_trust(process: Sidecar) -> None:
-    """Until clients are verified with the second bundle since the start."""
-    wait_until(
-        lambda: len(process.told("no revocation list; from ") + process.told("revoked; from ")) == 2, "new trust"
-    )
+def wait_until_refused(process: Sidecar, context: ssl.SSLContext) -> None:
+    """Until a client that was believed is not any more, by a whole handshake."""
+    wait_until(lambda: refusal(process, context), "new trust")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -153,7 +152,20 @@ def test_a_name_cannot_forge_a_header(
     path = issue_client(issuer, tmp_path, 'é"\r\nX-Evil: 1')
     assert ask(process, showing(authority, path)) == 200
     assert app.request.get(b"X-Evil") is None
-    assert b'Subject="CN=\\C3\\A9\\"\\0D\\0AX-Evil: 1"' in (app.request.get(b"X-Forwarded-Client-Cert") or b"")
+    assert b'Subject="CN=\\C3\\A9\\22\\0D\\0AX-Evil: 1"' in (app.request.get(b"X-Forwarded-Client-Cert") or b"")
+
+
+def test_a_large_certificate_is_told_whole(
+    required: Sidecar, app: ScriptedApp, authority: trustme.CA, issuer: trustme.CA, tmp_path: Path
+) -> None:
+    """One of 16 kB, which takes two records, reaches the app with all its names."""
+    names = [x509.DNSName(f"{number:050}.example") for number in range(270)]
+    path = issue_client(issuer, tmp_path, "reports", names)
+    der = certificate_of(path).public_bytes(Encoding.DER)
+    assert len(der) > 16_384
+    assert ask(required, showing(authority, path)) == 200
+    assert app.request.all(b"Client-Cert") == [b":%b:" % base64.b64encode(der)]
+    assert (app.request.get(b"X-Forwarded-Client-Cert") or b"").count(b";DNS=") == len(names)
 
 
 def test_optional_lets_in_who_shows_nothing(
@@ -221,6 +233,165 @@ def test_curl_shows_its_certificate(required: Sidecar, app: ScriptedApp, issuer:
     assert subprocess.run(command, check=False, timeout=10, capture_output=True).returncode != 0
 
 
+# --- Paths that are free of a certificate ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded_sidecar(
+    launch: Launch,
+    session_app: ScriptedApp,
+    authority: trustme.CA,
+    issuer: trustme.CA,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Sidecar]:
+    """A sidecar that needs certificates on all but two paths, tells their chains, and is strict about hosts."""
+    directory = tmp_path_factory.mktemp("guarded")
+    mount_certificate(authority, directory)
+    (directory / "ca.crt").write_bytes(issuer.cert_pem.bytes())
+    with launch(
+        APP_PORT=session_app.port,
+        CERT_DIR=directory,
+        SNI_STRICT="on",
+        CLIENT_AUTH="optional",
+        CLIENT_ALLOW="cn=reports",
+        CLIENT_EXEMPT="/healthz,/ping",
+        CLIENT_CHAIN="on",
+    ) as process:
+        yield process
+
+
+@pytest.fixture
+def guarded(guarded_sidecar: Sidecar, app: ScriptedApp) -> Sidecar:
+    """The same, with the app fresh and its request lines forgotten."""
+    guarded_sidecar.forget_lines()
+    return guarded_sidecar
+
+
+def test_probes_need_no_certificate(guarded: Sidecar, app: ScriptedApp) -> None:
+    """On one connection the listed paths are served and others are not, which is counted and told of."""
+    before = guarded.metrics().value("tlsproxy_clients_denied_total", reason="no_certificate")
+    with guarded.connect() as client:
+        assert client.get("/healthz?x").status == 200
+        assert client.ask(b"HEAD /ping HTTP/1.1\r\nHost: localhost\r\n\r\n", "HEAD").status == 200
+        answer = client.get("/admin")
+        assert answer.status == 403
+        assert b"a client certificate is needed here" in answer.body
+        assert client.read_to_end() == b""
+    assert [request.target for request in app.requests] == [b"/healthz?x", b"/ping"]
+    line = guarded.wait_for_line(status=403)
+    assert (line["target"], line["reason"], line["client_cert"]) == ("/admin", "denied", None)
+    assert guarded.metrics().value("tlsproxy_clients_denied_total", reason="no_certificate") == before + 1
+    assert guarded.told("client 127.0.0.1 denied: it has shown no certificate, and asked for more than TLSPROXY_CLIENT")
+
+
+NO_PROBES = [
+    b"GET /healthz/../admin HTTP/1.1\r\n",
+    b"GET //healthz HTTP/1.1\r\n",
+    b"GET /healthz;x HTTP/1.1\r\n",
+    b"GET /%68ealthz HTTP/1.1\r\n",
+    b"GET https://localhost/admin?/healthz HTTP/1.1\r\n",
+    b"GET https://localhost//healthz HTTP/1.1\r\n",
+    b"POST /healthz HTTP/1.1\r\nContent-Length: 0\r\n",
+    b"GET /healthz HTTP/1.1\r\nContent-Length: 1\r\n",
+    b"GET /healthz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+    b"GET /healthz HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+    b"GET /healthz HTTP/1.1\r\nX-Original-URL: /admin\r\n",
+]
+
+
+@pytest.mark.parametrize("lines", NO_PROBES)
+def test_nothing_else_comes_in_by_a_probes_path(guarded: Sidecar, app: ScriptedApp, lines: bytes) -> None:
+    """Whatever an app could read otherwise, or goes beyond a GET or HEAD, needs a certificate."""
+    with guarded.connect() as client:
+        assert client.ask(lines + b"Host: localhost\r\n\r\n").status == 403
+    assert app.requests == []
+
+
+def test_with_a_certificate_all_is_as_before(
+    guarded: Sidecar, app: ScriptedApp, authority: trustme.CA, issuer: trustme.CA, tmp_path: Path
+) -> None:
+    """Who is let in is on each path, who is not is on none, and hosts are judged besides."""
+    with guarded.connect(showing(authority, issue_client(issuer, tmp_path, "reports"))) as client:
+        assert client.get("/admin").status == 200
+        assert client.ask(get(host="other.example")).status == 421
+    for path in ("/admin", "/healthz"):
+        with guarded.connect(showing(authority, issue_client(issuer, tmp_path, "other"))) as client:
+            assert client.get(path).status == 403
+    with guarded.connect() as client:
+        assert client.ask(get("/healthz", host="other.example")).status == 421
+    assert len(app.requests) == 1
+
+
+def test_curl_probes(guarded: Sidecar, app: ScriptedApp, tmp_path: Path) -> None:
+    """curl gets a probe's answer without a certificate, and by no trick of its path another."""
+    trusted = tmp_path / "server.crt"
+    trusted.write_bytes(guarded.authority.cert_pem.bytes())
+    command = ["curl", "--silent", "--path-as-is", "--cacert", str(trusted), "--write-out", "%{http_code} "]
+    targets = ("healthz", "healthz/../admin", "healthz%2f..%2fadmin", "ping?x")
+    urls = [f"https://localhost:{guarded.port}/{target}" for target in targets]
+    outputs = [part for _ in urls for part in ("--output", "/dev/null")]
+    said = subprocess.run([*command, *outputs, *urls], check=True, timeout=10, capture_output=True, text=True).stdout
+    assert said.split() == ["200", "403", "403", "200"]
+    assert [request.target for request in app.requests] == [b"/healthz", b"/ping?x"]
+
+
+# --- The chain -----------------------------------------------------------------------------------------------
+
+
+def issue_below(issuer: trustme.CA, directory: Path, common_name: str) -> tuple[Path, list[bytes]]:
+    """A certificate of an intermediate's, which stands behind it in the file, and the header that tells its chain."""
+    middle = issuer.create_child_ca(key_type=trustme.KeyType.ECDSA)
+    path = issue_client(middle, directory, common_name)
+    path.write_bytes(path.read_bytes() + middle.cert_pem.bytes())
+    above = [ssl.PEM_cert_to_DER_cert(one.cert_pem.bytes().decode()) for one in (middle, issuer)]
+    return path, [b", ".join(b":%b:" % base64.b64encode(one) for one in above)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_app_is_told_the_chain(
+    guarded: Sidecar,
+    app: ScriptedApp,
+    authority: trustme.CA,
+    issuer: trustme.CA,
+    tmp_path: Path,
+    version: ssl.TLSVersion,
+) -> None:
+    """Client-Cert-Chain has what is above the certificate, resumed or not, and never what a client says."""
+    path, told = issue_below(issuer, tmp_path, "reports")
+    context = showing(authority, path, version)
+    session = None
+    for _ in range(3):
+        with guarded.connect(context, session=session) as client:
+            assert client.get("/", "Client-Cert-Chain: :AAAA:", "Client_Cert_Chain: :AAAA:").status == 200
+            session = client.tls.session
+            assert session is None or not session.has_ticket
+            client.finish_sending()
+            client.read_to_end()
+    assert [request.all(b"Client-Cert-Chain") for request in app.requests] == [told] * 3
+    assert [request.all(b"Client_Cert_Chain") for request in app.requests] == [[]] * 3
+
+
+def test_no_certificate_has_no_chain(guarded: Sidecar, app: ScriptedApp) -> None:
+    """What a client says of one is dropped on a probe's path too."""
+    with guarded.connect() as client:
+        assert client.get("/healthz", "Client-Cert-Chain: :AAAA:", "Client-Cert: :AAAA:").status == 200
+    assert app.request.all(b"Client-Cert-Chain") == app.request.all(b"Client-Cert") == []
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_openssls_saved_session_has_the_same_chain(
+    guarded: Sidecar, app: ScriptedApp, issuer: trustme.CA, tmp_path: Path, version: str
+) -> None:
+    """What openssl s_client has saved resumes with TLS 1.2 at most, and with what was verified at its beginning."""
+    path, told = issue_below(issuer, tmp_path, "reports")
+    session, chain = tmp_path / "session", ("-cert_chain", path)
+    assert b"200 OK" in s_client(guarded, path, version, "localhost", *chain, "-sess_out", session)
+    if session.exists():
+        assert b"200 OK" in s_client(guarded, path, version, "localhost", *chain, "-sess_in", session)
+    assert session.exists() is (version == "-tls1_2")
+    assert [request.all(b"Client-Cert-Chain") for request in app.requests] == [told] * len(app.requests)
+
+
 # --- Tickets -------------------------------------------------------------------------------------------------
 
 
@@ -276,7 +447,7 @@ def test_a_ticket_does_not_outlive_its_trust(
         (mounted / "ca.crt").write_bytes(other.cert_pem.bytes())
     else:
         (mounted / "ca.crl").write_bytes(revocation_list(issuer, path) + revocation_list(other))
-    wait_for_new_trust(process)
+    wait_until_refused(process, context)
     alert = "UNKNOWN_CA" if change == "bundle" else "CERTIFICATE_REVOKED"
     assert alert in refusal(process, context, session)
     assert alert in refusal(process, context)
@@ -295,7 +466,7 @@ def test_openssls_session_does_not_outlive_its_trust(
     assert b"200 OK" in saved
     assert b"Reused" in s_client(process, path, version, "localhost", "-sess_in", session)
     (mounted / "ca.crt").write_bytes(trustme.CA(key_type=trustme.KeyType.ECDSA).cert_pem.bytes())
-    wait_for_new_trust(process)
+    wait_until_refused(process, showing(authority, path))
     for name in ("localhost", "other.example"):
         answer = s_client(process, path, version, name, "-sess_in", session)
         assert b"200 OK" not in answer
@@ -321,6 +492,40 @@ def s_client(process: Sidecar, certificate: Path, version: str, name: str, *opti
     return subprocess.run(command, input=asked, capture_output=True, check=False, timeout=10).stdout
 
 
+@pytest.mark.soak
+def test_openssls_session_does_not_outlive_its_certificate(
+    required: Sidecar, issuer: trustme.CA, tmp_path: Path
+) -> None:
+    """A session that openssl s_client has saved is of no use once the certificate that it began with has expired."""
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    path, versions = issue_client(issuer, tmp_path, "reports", ends=ends), ("-tls1_2", "-tls1_3")
+    for version in versions:
+        session = tmp_path / version
+        assert b"200 OK" in s_client(required, path, version, "localhost", "-sess_out", session)
+        assert b"200 OK" in s_client(required, path, version, "localhost", "-sess_in", session)
+    wait_until(lambda: datetime.now(UTC) > ends + timedelta(seconds=1), "the certificate has expired")
+    for version in versions:
+        answer = s_client(required, path, version, "localhost", "-sess_in", tmp_path / version)
+        assert b"Reused" in answer
+        assert b"HTTP/1.1" not in answer
+    assert len(required.told("refused: its certificate has expired since its session began: CN=reports")) == 2
+
+
+@pytest.mark.soak
+def test_a_ticket_does_not_outlive_the_list(
+    sidecar: Launch, authority: trustme.CA, issuer: trustme.CA, mounted: Path, tmp_path: Path
+) -> None:
+    """Once a revocation list is over nobody comes in on a session from before, as nobody does without one."""
+    (mounted / "ca.crl").write_bytes(revocation_list(issuer, ends=timedelta(seconds=4)))
+    process = sidecar(CERT_DIR=mounted, CLIENT_AUTH="required", CERT_RESYNC_PERIOD="500ms")
+    path = issue_client(issuer, tmp_path, "reports")
+    contexts = [showing(authority, path, version) for version in VERSIONS]
+    sessions = [ticket(process, context) for context in contexts]
+    wait_until(lambda: process.told("ALL CLIENTS OF ITS CA ARE REFUSED"), "the list is over", 10)
+    for context, session in zip(contexts, sessions, strict=True):
+        wait_until(lambda: "EXPIRED" in refusal(process, context, session), "it is refused")  # noqa: B023 - called here
+
+
 # --- What the trust is made of -------------------------------------------------------------------------------
 
 
@@ -329,10 +534,11 @@ def test_what_is_under_way_goes_on(
 ) -> None:
     """A connection from before a change of trust goes on; the change closes none."""
     process = sidecar(CERT_DIR=mounted, CLIENT_AUTH="required", CERT_RESYNC_PERIOD="1h")
-    with process.connect(showing(authority, issue_client(issuer, tmp_path, "reports"))) as client:
+    context = showing(authority, issue_client(issuer, tmp_path, "reports"))
+    with process.connect(context) as client:
         assert client.get().status == 200
         (mounted / "ca.crt").write_bytes(trustme.CA(key_type=trustme.KeyType.ECDSA).cert_pem.bytes())
-        wait_for_new_trust(process)
+        wait_until_refused(process, context)
         assert client.get().status == 200
 
 
@@ -409,7 +615,7 @@ def test_each_name_verifies_with_the_same_trust(
         assert client.get().status == 200
         session = client.tls.session
     (mounted / "ca.crt").write_bytes(trustme.CA(key_type=trustme.KeyType.ECDSA).cert_pem.bytes())
-    wait_for_new_trust(process)
+    wait_until_refused(process, context)
     for name in ("second.example", "localhost"):
         with (
             pytest.raises(ssl.SSLError, match=r"(?i)unknown.ca"),

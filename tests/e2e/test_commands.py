@@ -125,8 +125,10 @@ def test_health_asks_the_running_sidecar(sidecar: Launch) -> None:
     assert (unready.returncode, unready.stderr) == (1, "")
     assert "[-]app: connection refused" in unready.stdout
     with ScriptedApp(port=port):
-        wait_until(lambda: "[+]app\n" in run("health", **variables).stdout, "ready")
-        assert run("health", **variables).returncode == 0
+        wait_until(lambda: process.ask_admin("/readyz").status == 200, "ready")
+        ready = run("health", **variables)
+    assert (ready.returncode, ready.stderr) == (0, "")
+    assert "[+]app\n" in ready.stdout
 
 
 def test_health_without_a_sidecar() -> None:

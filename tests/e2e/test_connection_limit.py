@@ -28,14 +28,32 @@ PLACES = 3
 WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from tlsproxy.cli import main; sys.exit(main(['run']))"
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
-def limited(request: pytest.FixtureRequest, sidecar: Launch, monkeypatch: pytest.MonkeyPatch) -> Sidecar:
-    """A sidecar with few places, and with each of the loops."""
-    if request.param == "asyncio":
-        monkeypatch.setenv("TLSPROXY_TEST_COMMAND", shlex.join([sys.executable, "-c", WITHOUT_UVLOOP]))
-    process = sidecar(MAX_CONNECTIONS=PLACES, REDIRECT_PORT=free_port())
-    process.wait_for_stderr(f", {request.param}")
-    return process
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def loop(request: pytest.FixtureRequest) -> str:
+    """The event loop of the process."""
+    return str(request.param)
+
+
+def start_limited(launch: Launch, app: ScriptedApp, loop: str) -> Sidecar:
+    """Start a sidecar with few places; the caller stops it."""
+    with pytest.MonkeyPatch.context() as environment:
+        if loop == "asyncio":
+            environment.setenv("TLSPROXY_TEST_COMMAND", shlex.join([sys.executable, "-c", WITHOUT_UVLOOP]))
+        return launch(APP_PORT=app.port, MAX_CONNECTIONS=PLACES, REDIRECT_PORT=free_port())
+
+
+@pytest.fixture(scope="module")
+def module_limited(launch: Launch, session_app: ScriptedApp, loop: str) -> Iterator[Sidecar]:
+    with start_limited(launch, session_app, loop) as process:
+        process.wait_for_stderr(f", {loop}")
+        yield process
+
+
+@pytest.fixture
+def limited(module_limited: Sidecar, app: ScriptedApp) -> Sidecar:
+    """A sidecar with few places, all of them free, and with each of the loops; not to be stopped."""
+    wait_until(lambda: module_limited.metrics().value("tlsproxy_connections") == 0, "every place is free")
+    return module_limited
 
 
 @pytest.fixture
@@ -132,11 +150,12 @@ def test_waiting_costs_nothing(limited: Sidecar, clients: ExitStack) -> None:
 
 def test_nobody_is_lost(limited: Sidecar) -> None:
     """Two hundred connections, many more at once than there are places: each is answered, and leaves its place."""
+    pauses = limited.metrics().value("tlsproxy_accept_pauses_total")
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: limited.get().status, range(200)))
     assert answers == [200] * 200
     wait_until(lambda: open_connections(limited) == 0, "no connection")
-    assert limited.metrics().value("tlsproxy_accept_pauses_total") > 1
+    assert limited.metrics().value("tlsproxy_accept_pauses_total") > pauses + 1
 
 
 def test_every_end_leaves_its_place(limited: Sidecar, clients: ExitStack) -> None:
@@ -159,7 +178,7 @@ def test_every_end_leaves_its_place(limited: Sidecar, clients: ExitStack) -> Non
     wait_until(lambda: waiting(limited) == 1, "one in the backlog")
 
 
-def test_draining_at_the_limit(limited: Sidecar, clients: ExitStack, app: ScriptedApp) -> None:
+def test_draining_at_the_limit(launch: Launch, loop: str, clients: ExitStack, app: ScriptedApp) -> None:
     """What is under way is finished, who waits is turned away, and the process ends in order."""
     answered = threading.Event()
 
@@ -169,17 +188,18 @@ def test_draining_at_the_limit(limited: Sidecar, clients: ExitStack, app: Script
         connection.send(OK)
 
     app.script(play)
-    first, *_ = fill(limited, clients)
+    process = clients.enter_context(start_limited(launch, app, loop))
+    first, *_ = fill(process, clients)
     first.send(get())
     app.wait_for_requests(1)
-    next_one = knock(limited, clients)
-    wait_until(lambda: waiting(limited) == 1, "one in the backlog")
-    limited.signal(signal.SIGTERM)
+    next_one = knock(process, clients)
+    wait_until(lambda: waiting(process) == 1, "one in the backlog")
+    process.signal(signal.SIGTERM)
     with pytest.raises(ConnectionError):
         next_one.handshake()
     answered.set()
     assert first.read_response().status == 200
-    assert limited.wait() == 0
+    assert process.wait() == 0
 
 
 # ---------------------------------------------------------------------------- open files

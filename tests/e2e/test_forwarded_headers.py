@@ -32,8 +32,9 @@ ALWAYS_DROPPED = [
 
 @pytest.fixture(scope="module")
 def trusting_sidecar(launch: Launch, session_app: ScriptedApp) -> Iterator[Sidecar]:
-    """A sidecar that trusts 127.0.0.0/8 but for nothing else."""
-    with launch(APP_PORT=session_app.port, TRUSTED_PROXIES="127.0.0.0/8,192.0.2.0/24") as process:
+    """A sidecar that trusts 127.0.0.1 and some others, but not 127.0.0.2, and is reached at another port."""
+    trusted = "127.0.0.1/32,127.0.0.4/30,192.0.2.0/24"
+    with launch(APP_PORT=session_app.port, TRUSTED_PROXIES=trusted, EXTERNAL_PORT=8443) as process:
         yield process
 
 
@@ -77,9 +78,9 @@ def test_the_forwarded_port_is_that_of_host(client: TlsClient, app: ScriptedApp,
     assert app.request.get(b"X-Forwarded-Port") == port
 
 
-def test_the_forwarded_port_may_be_set(sidecar: Launch, app: ScriptedApp) -> None:
+def test_the_forwarded_port_may_be_set(ingress: TlsClient, app: ScriptedApp) -> None:
     """X-Forwarded-Port is EXTERNAL_PORT where Host names none."""
-    sidecar(EXTERNAL_PORT=8443).get()
+    ingress.get()
     assert app.request.get(b"X-Forwarded-Port") == b"8443"
 
 
@@ -203,14 +204,13 @@ def test_underscores_are_dropped_from_a_trusted_proxy_too(ingress: TlsClient, ap
     assert b"spoofed" not in app.request.head
 
 
-def test_only_the_named_proxies_are_trusted(sidecar: Launch, app: ScriptedApp) -> None:
+def test_only_the_named_proxies_are_trusted(trusting_sidecar: Sidecar, app: ScriptedApp) -> None:
     """A client outside of TRUSTED_PROXIES is not believed, one inside is."""
-    process = sidecar(TRUSTED_PROXIES="127.0.0.2/32")
-    for source in ("127.0.0.1", "127.0.0.2"):
-        with process.connect(source=source) as client:
+    for source in ("127.0.0.2", "127.0.0.5"):
+        with trusting_sidecar.connect(source=source) as client:
             client.get("/", "X-Forwarded-For: 203.0.113.9")
     stranger, proxy = (request.get(b"X-Forwarded-For") for request in app.requests)
-    assert (stranger, proxy) == (b"127.0.0.1", b"203.0.113.9, 127.0.0.2")
+    assert (stranger, proxy) == (b"127.0.0.2", b"203.0.113.9, 127.0.0.5")
 
 
 def test_private_stands_for_the_private_ranges(sidecar: Launch, app: ScriptedApp) -> None:

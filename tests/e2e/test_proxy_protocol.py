@@ -12,7 +12,9 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import trustme
 
+from tests.e2e.client_certificates import issue_client, showing
 from tests.e2e.conftest import Launch
 from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
@@ -492,3 +494,40 @@ def test_in_front_of_nginx(sidecar: Launch, tmp_path: Path) -> None:
         process = sidecar(MODE="tcp", PROXY_PROTOCOL="both", TRUSTED_PROXIES="127.0.0.1", APP_PORT=port)
         with announced(process, v2()) as client:
             assert client.get().body == b"192.0.2.7 192.0.2.7 56324 443"
+
+
+@pytest.fixture(scope="module")
+def vouching_sidecar(
+    launch: Launch, session_app: ScriptedApp, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sidecar]:
+    """A sidecar in tcp mode that sends headers to its app, and verifies clients that show a certificate."""
+    bundle = tmp_path_factory.mktemp("clients") / "ca.crt"
+    bundle.write_bytes(authority.cert_pem.bytes())
+    with launch(
+        APP_PORT=session_app.port, MODE="tcp", PROXY_PROTOCOL="send", CLIENT_AUTH="optional", CLIENT_CA=bundle
+    ) as process:
+        yield process
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def test_the_app_is_told_of_a_certificate(
+    vouching_sidecar: Sidecar, app: ScriptedApp, authority: trustme.CA, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """With the flags that haproxy sets, and the common name; a resumed session has shown it before, and none none."""
+    told: list[Announcement] = []
+
+    def script(connection: AppConnection) -> None:
+        told.append(read_announcement(connection, 5))
+        connection.send(b"hello")
+
+    app.script(script)
+    context = showing(authority, issue_client(authority, tmp_path, "reports"), version)
+    session = None
+    for attempt in (context, context, showing(authority)):
+        with vouching_sidecar.connect(attempt, session=session if attempt is context else None) as client:
+            client.send(b"hello")
+            assert client.read_to_end() == b"hello"
+            session = client.tls.session
+    flags = [header.tlvs[0x20][:5] for header in told]
+    assert flags == [b"\x07\0\0\0\0", b"\x05\0\0\0\0", b"\x01\0\0\0\1"]
+    assert [header.tls.get(0x22) for header in told] == [b"reports", b"reports", None]

@@ -134,6 +134,25 @@ def test_a_handshake_from_before_counts(process: Sidecar, directory: Path, autho
         assert client.ended == "close_notify"
 
 
+def test_a_change_of_trust_counts(sidecar: Launch, directory: Path, authority: trustme.CA) -> None:
+    """Connections that were let in by the old client CAs end in time like those that show an old certificate."""
+    bundle = directory / "ca.crt"
+    bundle.write_bytes(authority.cert_pem.bytes())
+    process = sidecar(CERT_DIR=directory, CERT_ROTATION_GRACE="1s", CLIENT_AUTH="optional")
+    with process.connect() as asking, process.connect() as idle:
+        asking.get()
+        bundle.write_bytes(trustme.CA().cert_pem.bytes())
+        wait_until(lambda: len(process.told("client CAs: ")) == 2, "the new client CAs")
+        start = time.monotonic()
+        while (answer := asking.get("/more")).get(b"Connection") != b"close":
+            assert time.monotonic() - start < GRACE + SLACK
+            time.sleep(0.01)
+        assert (answer.status, asking.read_to_end(), asking.ended) == (200, b"", "close_notify")
+        assert idle.receive() == b""
+        assert idle.ended == "close_notify"
+        assert time.monotonic() - start < GRACE + SLACK
+
+
 def test_without_it_old_connections_live_on(sidecar: Launch, directory: Path, authority: trustme.CA) -> None:
     """Unless it is asked for, a rotation ends no connection."""
     process = sidecar(CERT_DIR=directory)

@@ -128,6 +128,17 @@ def link_above(directory: Path, pair: Pair) -> None:
         directory.symlink_to("current/certs")
 
 
+def directory_above(directory: Path, pair: Pair) -> None:
+    """CERT_DIR lies in a plain directory that is renamed away, and another renamed into its place."""
+    above = directory.parent
+    fresh = above.with_name(f"fresh{next(_numbers)}")
+    fresh.mkdir()
+    (fresh / directory.name).mkdir()
+    place(fresh / directory.name, pair)
+    above.rename(above.with_name(f"old{next(_numbers)}"))
+    fresh.rename(above)
+
+
 Way = Callable[[Path, Pair], None]
 WAYS: tuple[Way, ...] = (
     kubelet,
@@ -141,6 +152,7 @@ WAYS: tuple[Way, ...] = (
     directory_made_anew,
     directory_exchanged,
     link_above,
+    directory_above,
 )
 
 
@@ -148,8 +160,8 @@ WAYS: tuple[Way, ...] = (
 def directory(tmp_path: Path, app: ScriptedApp) -> Path:
     """What is to be CERT_DIR; the app echoes."""
     app.script(echo)
-    made = tmp_path / "certs"
-    made.mkdir()
+    made = tmp_path / "above" / "certs"
+    made.mkdir(parents=True)
     return made
 
 

@@ -13,6 +13,7 @@ from tests.e2e.ports import free_port
 from tests.e2e.sidecar_process import PASSED_ON, command
 
 BAD = {
+    "CERT_NAME": "../x",
     "APP_PORT": "eighty",
     "MAX_BODY": "ten",
     "TLS_PROFILE": "old",

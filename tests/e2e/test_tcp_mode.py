@@ -36,6 +36,19 @@ def relay(session_relay: Sidecar, app: ScriptedApp) -> Sidecar:
     return session_relay
 
 
+@pytest.fixture(scope="module")
+def module_lonely_relay(launch: Launch) -> Iterator[Sidecar]:
+    with launch(MODE="tcp", APP_PORT=free_port(), APP_WAIT="500ms") as process:
+        yield process
+
+
+@pytest.fixture
+def lonely_relay(module_lonely_relay: Sidecar) -> Sidecar:
+    """A sidecar in tcp mode that waits half a second for an app that never comes; not to be stopped."""
+    module_lonely_relay.forget_lines()
+    return module_lonely_relay
+
+
 @pytest.fixture
 def client(relay: Sidecar) -> Iterator[TlsClient]:
     with relay.connect() as connection:
@@ -151,26 +164,32 @@ def test_an_app_that_starts_late_is_waited_for(sidecar: Launch) -> None:
             assert client.reader.exactly(7) == b"at last"
 
 
-@pytest.mark.parametrize("wait", ["0", "500ms"])
-def test_an_app_that_is_not_there(sidecar: Launch, wait: str) -> None:
+def test_an_app_that_is_not_there(sidecar: Launch) -> None:
     """The client's connection ends so that it does not look like an empty answer, and the line says why."""
-    with sidecar(MODE="tcp", APP_PORT=free_port(), APP_WAIT=wait) as process, process.connect() as client:
+    with sidecar(MODE="tcp", APP_PORT=free_port(), APP_WAIT="0") as process:
+        assert_app_is_missed(process, status=502)
+
+
+def test_an_app_that_does_not_come(lonely_relay: Sidecar) -> None:
+    """After APP_WAIT it ends likewise."""
+    assert_app_is_missed(lonely_relay, status=503)
+
+
+def assert_app_is_missed(process: Sidecar, status: int) -> None:
+    with process.connect() as client:
         assert client.read_to_end() == b""
         assert client.ended != "close_notify"
-        line = process.wait_for_line(reason="app_refused")
-        assert line["status"] == (502 if wait == "0" else 503)
+        assert process.wait_for_line(reason="app_refused")["status"] == status
         assert len(process.lines()) == 1
 
 
-def test_a_client_that_leaves_before_the_app_is_there(sidecar: Launch) -> None:
+def test_a_client_that_leaves_before_the_app_is_there(lonely_relay: Sidecar) -> None:
     """Who leaves while held is told of once, and is not connected any more."""
-    port = free_port()
-    with sidecar(MODE="tcp", APP_PORT=port, APP_WAIT="2s") as process:
-        with process.connect() as client:
-            client.send(b"x")
-        assert process.wait_for_line(reason="app_refused")["status"] == 503
-        assert len(process.lines()) == 1
-        assert process.metrics().value("tlsproxy_app_connections", state="waiting") == 0
+    with lonely_relay.connect() as client:
+        client.send(b"x")
+    assert lonely_relay.wait_for_line(reason="app_refused")["status"] == 503
+    assert len(lonely_relay.lines()) == 1
+    assert lonely_relay.metrics().value("tlsproxy_app_connections", state="waiting") == 0
 
 
 def test_a_silent_connection_ends(sidecar: Launch, app: ScriptedApp) -> None:

@@ -4,6 +4,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.e2e.sidecar_process import Sidecar
 ALERT = 21
 PROTOCOL_VERSION, HANDSHAKE_FAILURE, BAD_RECORD_MAC, UNEXPECTED_MESSAGE = 70, 40, 20, 10
 AES_128_SHA, TLS_NULL, ECDHE_ECDSA_AES_128_GCM = 0x002F, 0x0000, 0xC02B
+UNFINISHED = [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"]
+"""What a client has said of its hello: nothing, a byte, half of it."""
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +90,16 @@ def test_garbage_is_hung_up_on(plain: RawClient, garbage: bytes, app: ScriptedAp
     assert app.connections == []
 
 
-@pytest.mark.parametrize("said", [0, 1, 100], ids=["nothing", "a byte", "half a hello"])
-def test_a_handshake_has_a_deadline(brisk_sidecar: Sidecar, app: ScriptedApp, said: int) -> None:
-    """A client that does not finish its handshake within HANDSHAKE_TIMEOUT is closed."""
-    with brisk_sidecar.connect_plain() as client:
+def test_a_handshake_has_a_deadline(brisk_sidecar: Sidecar, app: ScriptedApp) -> None:
+    """A client that does not finish its handshake within HANDSHAKE_TIMEOUT is closed, however far it has come."""
+    with ExitStack() as clients:
         began = time.monotonic()
-        client.send(client_hello(0x0303, AES_128_SHA)[:said] if said < 100 else b"\x16\x03\x01\x02\x00\x01")
-        client.read_to_end()
-        assert 0.4 < time.monotonic() - began < 3
+        unfinished = {said: clients.enter_context(brisk_sidecar.connect_plain()) for said in UNFINISHED}
+        for said, client in unfinished.items():
+            client.send(said)
+        for said, client in unfinished.items():
+            client.read_to_end()
+            assert 0.4 < time.monotonic() - began < 3, said
 
 
 def test_a_trickle_buys_no_time(brisk_sidecar: Sidecar, app: ScriptedApp) -> None:

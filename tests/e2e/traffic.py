@@ -18,7 +18,7 @@ from tests.e2e.scripted_app import AppConnection, response
 from tests.e2e.sidecar_process import Sidecar
 
 KEPT = 2
-PAUSE = 0.002
+PAUSE = 0.005
 """Seconds between two requests of a thread, so that the load takes no more than a share of a small machine."""
 DOWNLOAD_PAUSE = 0.01
 PIECE = 1024

@@ -160,12 +160,13 @@ def test_the_memory_of_peers_is_bounded() -> None:
     assert len(forwarding._peers) <= Forwarding.BOUND
 
 
-def test_the_memory_of_hosts_is_bounded() -> None:
-    """A client names any number of hosts, and each block is still its own."""
-    peer = Forwarding().peer("192.0.2.1")
+@pytest.mark.parametrize("certified", [False, True])
+def test_the_memory_of_hosts_is_bounded(certified: bool) -> None:
+    """A client names any number of hosts, and each block is its own; those with a certificate are large, and few."""
+    peer = Forwarding().peer("192.0.2.1", Shown() if certified else None)
     for n in range(2 * Peer.BOUND):
         assert told(peer.fields(b"h%d" % n))["X-Forwarded-Host"] == f"h{n}"
-    assert len(peer._blocks) <= Peer.BOUND
+    assert len(peer._blocks) <= (Peer.CERTIFIED_BOUND if certified else Peer.BOUND)
 
 
 def test_what_a_proxy_says_is_not_remembered() -> None:

@@ -1,5 +1,6 @@
 """tlsproxy/tls/catalogue.py: several certificates behind one context, with real handshakes in memory."""
 
+import contextlib
 import gc
 import logging
 import ssl
@@ -9,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.tls.material import Request, chain, handshake, key, pem, put, serial, trusting
+from tests.tls.material import Issued, Request, chain, handshake, key, pem, put, serial, trusting
 from tlsproxy.tls.catalogue import Catalogue
 from tlsproxy.tls.context import ServerObject
 from tlsproxy.tls.discovery import discover
 from tlsproxy.tls.files import find
+from tlsproxy.tls.steps import at_once
 from tlsproxy.tls.store import Store
+from tlsproxy.tls.trust import TrustMaterial
+from tlsproxy.tls.trust_store import TrustStore
 
 LOGGER = "tlsproxy.certificates"
 Pair = tuple[bytes, bytes]
@@ -29,10 +33,10 @@ def make(directory: Path, name: str) -> Store:
     return Store(name, partial(find, directory, name), "intermediate")
 
 
-def catalogue(directory: Path, *names: str, strict: bool = False) -> Catalogue:
+def catalogue(directory: Path, *names: str, strict: bool = False, tickets: bool = True) -> Catalogue:
     """Those of the names, or of all that is there."""
-    listed = (lambda _: names) if names else partial(discover, directory)
-    return Catalogue(",".join(names) or "*", listed, partial(make, directory), "intermediate", strict=strict)
+    listed, title = (lambda _: names) if names else partial(discover, directory), ",".join(names) or "*"
+    return Catalogue(title, listed, partial(make, directory), "intermediate", strict=strict, tickets=tickets)
 
 
 def lay(directory: Path, name: str, *hosts: str, kind: str = "secp256r1") -> Pair:
@@ -163,6 +167,25 @@ def test_any_change_ends_the_tickets_of_all(tmp_path: Path, version: ssl.TLSVers
     lay(tmp_path, "c")
     held.load()
     assert not resumes(held, client, session, "b.example")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("tickets", [True, False])
+def test_tickets_may_be_withheld(tmp_path: Path, version: ssl.TLSVersion, tickets: bool) -> None:
+    """Of no name has a client a ticket then, and nothing resumes once the connection has been cut."""
+    for name in ("a", "b"):
+        lay(tmp_path, name)
+    held = catalogue(tmp_path, "a", "b", tickets=tickets)
+    held.load()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    client.minimum_version = client.maximum_version = version
+    for host in ("a.example", "b.example"):
+        session = handshake(held.context, client, host)[0].session
+        assert session is not None
+        assert session.has_ticket is tickets
+        assert resumes(held, client, session, host) is tickets
 
 
 def test_contexts_that_have_not_changed_are_used_on(tmp_path: Path) -> None:
@@ -356,9 +379,96 @@ def test_a_look_can_be_taken_in_steps(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         lay(tmp_path, name)
     held = catalogue(tmp_path, "a", "b", "c")
-    looking = held.look()
-    assert sum(1 for _ in looking) == 3
+    steps = held.look()
+    for _ in range(3):
+        next(steps)
+        assert not held.is_serving
+    assert at_once(steps).kind == "loaded"
     assert held.is_serving
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_change_of_trust_is_taken_in_steps_and_comes_whole(tmp_path: Path, strict: bool) -> None:
+    """One name for each step; until the last all of them believe the old CAs, and from then on all the new ones."""
+    names = ("a", "b", "c", "d")
+    for name in names:
+        lay(tmp_path, name)
+    old, new = (Request(said, (), ca=True).issue() for said in ("old", "new"))
+    mounted = [old]
+
+    def source() -> TrustMaterial:
+        return TrustMaterial("ca.crt", "ca.crl", mounted[-1].pair[0], None)
+
+    held = catalogue(tmp_path, *names, strict=strict)
+    held.trust = TrustStore(source, required=True)
+    held.load()
+    clients = {said: calling(tmp_path, issuer) for said, issuer in (("old", old), ("new", new))}
+
+    def believed() -> list[tuple[str, str]]:
+        return [(name, said) for name in names for said in clients if accepts(held, clients[said], f"{name}.example")]
+
+    mounted.append(new)
+    steps, taken = held.look(), 0
+    with contextlib.suppress(StopIteration):
+        while True:
+            next(steps)
+            taken += 1
+            assert believed() == [(name, "old") for name in names]
+    assert taken >= 2 * len(names)
+    assert believed() == [(name, "new") for name in names]
+
+
+@pytest.mark.parametrize("path", ["b/tls.crt", "b/..data", "b.crt", "archive/b/privkey2.pem"])
+def test_a_look_at_what_paths_speak_of(tmp_path: Path, path: str) -> None:
+    """Their names alone are looked at, and what is new is published; what is not good is neither told nor counted."""
+    for name in ("a", "b", "c"):
+        lay(tmp_path, name)
+    held = catalogue(tmp_path, "a", "b", "c")
+    held.load()
+    old, new = serial(((tmp_path / "c" / "tls.crt").read_bytes(), b"")), lay(tmp_path, "b")
+    lay(tmp_path, "c")
+    assert at_once(held.look_near([tmp_path / path])) is True
+    assert (shown(held, "b.example"), shown(held, "c.example")) == (serial(new), old)
+    (tmp_path / "b" / "tls.key").write_bytes(b"garbage")
+    assert at_once(held.look_near([tmp_path / path])) is False
+    assert held.trouble == ""
+    assert held.load().changed
+
+
+def calling(directory: Path, issuer: Issued) -> ssl.SSLContext:
+    """A client that shows a certificate of this issuer's."""
+    path = directory / "client.pem"
+    path.write_bytes(b"".join(Request("client", issuer=issuer).issue().pair))
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    client.load_cert_chain(path)
+    return client
+
+
+def accepts(held: Catalogue, client: ssl.SSLContext, host: str) -> bool:
+    try:
+        handshake(held.context, client, host)
+    except ssl.SSLError:
+        return False
+    return True
+
+
+def test_a_look_that_is_given_up_changes_nothing(tmp_path: Path) -> None:
+    """What was looked at in vain is published by the next look, whole."""
+    for name in ("a", "b"):
+        lay(tmp_path, name)
+    held = catalogue(tmp_path, "a", "b")
+    held.load()
+    before = held.context
+    pair = lay(tmp_path, "b")
+    steps = held.look()
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    assert held.context is before
+    assert held.load().changed
+    assert shown(held, "b.example") == serial(pair)
 
 
 def test_older_generations_are_freed_at_once(tmp_path: Path) -> None:

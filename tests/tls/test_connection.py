@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -25,7 +26,10 @@ from tests.tls.loopback import (
     turns,
 )
 from tests.tls.material import Request, until
+from tests.tls.test_clients import BELOW, MIDDLE, listener, showing
+from tlsproxy.tls.clients import Clients
 from tlsproxy.tls.connection import _FAILURES, Connection
+from tlsproxy.tls.context import withhold_tickets
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 KILOBYTE, MEGABYTE = 1 << 10, 1 << 20
@@ -640,6 +644,31 @@ async def test_handshakes_are_counted(scene: Scene, version: ssl.TLSVersion) -> 
     assert (failures.name, failures.labels) == ("tlsproxy_handshake_failures_total", ("reason",))
     assert failures.samples == {("plain_http",): 1}
     assert {handshakes.kind, failures.kind} == {"counter"}
+
+
+@staged
+async def test_a_session_whose_client_is_forgotten_ends_for_good(scene: Scene, tmp_path: Path) -> None:
+    """Nothing stands above it, it is counted, and the client's next handshake is a whole one."""
+    scene.context, tls = listener(), showing(BELOW, tmp_path, MIDDLE)
+    tls.maximum_version = V12
+    withhold_tickets(scene.context)
+    scene.acceptor.clients = Clients("required", chain=True)
+    first, upper = await scene.connect(tls)
+    assert upper.transport.caller is not None
+    scene.acceptor.clients = Clients("required", chain=True)
+    second, _ = await scene.arrive(tls)
+    second.tls.session = first.tls.session
+    second.write(await second.shake())
+    assert await second.rest(second.raw) == b""
+    assert second.tls.session_reused
+    assert scene.acceptor.failures == {"session_forgotten": 1}
+    assert len(scene.uppers) == 1
+    scene.connections.pop()
+    third, _ = await scene.arrive(tls)
+    third.tls.session = first.tls.session
+    third.write(await third.shake())
+    await until(lambda: len(scene.uppers) == 2)
+    assert not third.tls.session_reused
 
 
 @staged

@@ -1,5 +1,6 @@
 """tlsproxy/tls/discovery.py."""
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -75,6 +76,16 @@ def test_a_directory_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with unprivileged(), pytest.raises(MaterialError, match="cannot be looked into: Permission denied"):
         discover(tmp_path)
     tmp_path.chmod(0o700)
+
+
+def test_entries_that_nobody_may_ask_about_are_told(tmp_path: Path) -> None:
+    """A directory whose names may be read and nothing else makes a message, not an error of ours."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        lay(directory, ["shop/tls.crt"])
+        directory.chmod(0o744)
+        with unprivileged(), pytest.raises(MaterialError, match="cannot be looked into: Permission denied"):
+            discover(directory)
 
 
 def test_places_are_the_directory_and_those_in_it(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.tls.material import unprivileged
-from tlsproxy.tls.files import MAX_FILE, AbsentError, MaterialError, directories, find, read
+from tlsproxy.tls import files
+from tlsproxy.tls.files import MAX_FILE, PIECE, AbsentError, MaterialError, find, read
+from tlsproxy.tls.steps import at_once
 
 # The layouts in the order of precedence, for the name `tls`: the files of each.
 LAYOUTS = (
@@ -151,8 +153,9 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
 def test_size_is_bounded(tmp_path: Path) -> None:
     """A file of the greatest size is read, one byte more is refused."""
     path = tmp_path / "large"
-    path.write_bytes(b"x" * MAX_FILE)
-    assert len(read(path)) == MAX_FILE
+    for size in (0, 1, PIECE - 1, PIECE, PIECE + 1, MAX_FILE):
+        path.write_bytes(b"x" * size)
+        assert read(path) == b"x" * size
     path.write_bytes(b"x" * (MAX_FILE + 1))
     with pytest.raises(MaterialError, match="larger than"):
         read(path)
@@ -182,6 +185,11 @@ def test_a_closed_directory_is_not_absence(open_directory: Path) -> None:
     finally:
         closed.chmod(0o700)
     assert not isinstance(caught.value, AbsentError)
+
+
+def directories(directory: Path, *names: str) -> frozenset[Path]:
+    """What is to be watched for these names."""
+    return at_once(files.directories(directory, *names))
 
 
 def test_plain_files_are_decided_by_their_directories(tmp_path: Path) -> None:
@@ -216,6 +224,26 @@ def test_several_names_have_the_directories_of_each(tmp_path: Path) -> None:
 def test_what_is_not_there_yet_is_awaited_above(tmp_path: Path) -> None:
     """For a directory that does not exist the nearest one above it is returned."""
     assert directories(tmp_path / "a" / "b", "tls") == {tmp_path}
+
+
+def test_a_closed_directory_is_awaited_above(open_directory: Path) -> None:
+    """Where a directory may not be read, the one above it tells when that changes; what is in it is not known."""
+    closed = open_directory / "certs"
+    closed.mkdir(mode=0o000)
+    with unprivileged():
+        assert directories(closed, "tls") == {open_directory, closed}
+        assert directories(closed / "below", "tls") == {open_directory, closed}
+
+
+def test_what_lies_at_a_path_is_told_by_its_inode(tmp_path: Path) -> None:
+    """A directory that was renamed away is another than the one in its place; what is not there has none."""
+    (tmp_path / "certs").mkdir()
+    before = at_once(files.identities([tmp_path, tmp_path / "certs", tmp_path / "absent"]))
+    (tmp_path / "certs").rename(tmp_path / "old")
+    (tmp_path / "certs").mkdir()
+    after = at_once(files.identities([tmp_path, tmp_path / "certs", tmp_path / "absent"]))
+    assert before.keys() == after.keys() == {tmp_path, tmp_path / "certs"}
+    assert [path for path in before if before[path] != after[path]] == [tmp_path / "certs"]
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:

@@ -7,14 +7,19 @@ import ssl
 import struct
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import uvloop
 
 from tests.tls.loopback import HANDSHAKE_TIMEOUT, PLAIN, Client, Scene, serving, staged, trustful, turns
 from tests.tls.material import Request, until
+from tests.tls.test_clients import BELOW, MIDDLE, listener, showing
+from tlsproxy.client_rules import Identity
 from tlsproxy.proxy_protocol import Tls, write_header
-from tlsproxy.tls.proxy_header import Gate, HeaderReader, announce
+from tlsproxy.tls.clients import Caller, Clients
+from tlsproxy.tls.proxy_header import Gate, HeaderReader, announce, common_name
 
 V1 = b"PROXY TCP4 192.0.2.7 198.51.100.9 56324 443\r\n"
 V2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\xc6\x33\x64\x09\xdc\x04\x01\xbb"
@@ -294,3 +299,33 @@ async def test_what_was_not_agreed_is_not_announced(scene: GuardedScene) -> None
     assert cipher is not None
     agreed = Tls("TLSv1.3", cipher[0], server_name="localhost")
     assert announce(scene.uppers[-1].transport, b"f00-1") == write_header(FROM, TO, agreed, b"f00-1")
+
+
+@pytest.mark.parametrize(("resume", "told"), [(False, "shown"), (True, "resumed")])
+@staged
+async def test_a_certificate_is_announced(
+    scene: GuardedScene, tmp_path: Path, resume: bool, told: Literal["shown", "resumed"]
+) -> None:
+    """That the client has shown one, on this connection or on that which began its session, and its common name."""
+    scene.context, tls = listener(), showing(BELOW, tmp_path, MIDDLE)
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    scene.acceptor.clients = Clients("required")
+    client, _ = await scene.knock(tls)
+    client.write(V1)
+    await scene.finish(client)
+    if resume:
+        session = client.tls.session
+        client, _ = await scene.knock(tls)
+        client.tls.session = session
+        client.write(V1)
+        await scene.finish(client)
+    cipher = client.tls.cipher()
+    assert cipher is not None
+    agreed = Tls("TLSv1.2", cipher[0], server_name="localhost", certificate=told, common_name="reports")
+    assert announce(scene.uppers[-1].transport, b"f00-1") == write_header(FROM, TO, agreed, b"f00-1")
+
+
+@pytest.mark.parametrize(("names", "told"), [((), ""), (("reports",), "reports"), (("reports", "admin"), "")])
+def test_of_several_common_names_none_is_announced(names: tuple[str, ...], told: str) -> None:
+    """Nobody says which one counts."""
+    assert common_name(Caller(Identity("", names), b"", denied=False)) == told

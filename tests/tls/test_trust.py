@@ -1,6 +1,7 @@
 """tlsproxy/tls/trust.py."""
 
 import re
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.tls.material import DAY, NOW, Issued, Request, key, key_pem, pem
+from tests.tls.material import DAY, NOW, Issued, Request, key, key_pem, pem, unprivileged
 from tlsproxy.tls.files import AbsentError, MaterialError
 from tlsproxy.tls.trust import Trust, TrustMaterial, check_trust, find_trust
 
@@ -104,3 +105,14 @@ def test_find_trust(tmp_path: Path) -> None:
     assert find_trust(bundle) == TrustMaterial(str(bundle), str(tmp_path / "clients.crl"), b"bundle", None)
     (tmp_path / "clients.crl").write_bytes(b"lists")
     assert find_trust(bundle).lists == b"lists"
+
+
+def test_a_bundle_that_nobody_may_ask_about_is_told_of() -> None:
+    """In a closed directory it is not taken for absent, nor its lists."""
+    with tempfile.TemporaryDirectory() as name:
+        closed = Path(name)
+        closed.chmod(0)
+        with unprivileged(), pytest.raises(MaterialError, match="may not be read by uid") as refused:
+            find_trust(closed / "ca.crt")
+        closed.chmod(0o700)
+    assert not isinstance(refused.value, AbsentError)

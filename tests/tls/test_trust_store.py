@@ -95,6 +95,30 @@ def test_the_end_of_a_list_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     ]  # fmt: skip
 
 
+def test_the_end_of_a_list_ends_sessions() -> None:
+    """What verifies clients is made anew then, once, so that who resumes is refused like everybody."""
+    mount = Mount(lists=revocation_list(CA, ends=DAY))
+    mount.store.load()
+    first = mount.store.trust
+    mount.now += 2 * DAY
+    mount.bundle = None
+    assert mount.store.load().kind == "failed"
+    second = mount.store.trust
+    assert second is not first
+    assert second == first
+    mount.store.load()
+    assert mount.store.trust is second
+
+
+def test_a_list_that_was_over_when_it_came_ends_nothing() -> None:
+    """Nobody has come in by it."""
+    mount = Mount(lists=revocation_list(CA, ends=-DAY))
+    mount.store.load()
+    first = mount.store.trust
+    mount.store.load()
+    assert mount.store.trust is first
+
+
 def test_the_end_is_a_metric() -> None:
     """In seconds since 1970; nothing where no list ends."""
     mount = Mount(lists=revocation_list())

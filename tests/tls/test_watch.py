@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.tls.material import Request, put, serial, until
+from tests.tls.material import Request, put, serial, unprivileged, until
 from tlsproxy.tls import files
 from tlsproxy.tls.catalogue import Catalogue
+from tlsproxy.tls.steps import HOLD, Steps
 from tlsproxy.tls.store import Reload, Store
 from tlsproxy.tls.watch import LATE, Watch
 
@@ -47,7 +49,7 @@ def served(store: Store) -> str:
 async def watching(
     directory: Path,
     resync: float = NEVER,
-    watched: Callable[[], frozenset[Path]] | None = None,
+    watched: Callable[[], Steps[frozenset[Path]]] | None = None,
     rotated: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[Store, Watch]]:
     """A store under watch; leaving takes a fraction of a second or fails."""
@@ -183,6 +185,12 @@ def test_what_stays_broken_is_reported_once(tmp_path: Path, caplog: pytest.LogCa
     assert len(caplog.records) == 1
 
 
+def only(directory: Path) -> Steps[frozenset[Path]]:
+    """This is all there is to watch."""
+    yield
+    return frozenset({directory})
+
+
 def test_the_resync_needs_no_event(tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     """Where the directory that changes is not watched, the resync finds each change, and warns of that once."""
 
@@ -190,7 +198,7 @@ def test_the_resync_needs_no_event(tmp_path: Path, run: Run, caplog: pytest.LogC
         put(tmp_path / "certs", Request().issue().pair)
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
-        async with watching(tmp_path / "certs", 0.2, lambda: frozenset({elsewhere})) as (store, _):
+        async with watching(tmp_path / "certs", 0.2, partial(only, elsewhere)) as (store, _):
             # The first look of all needs no resync, and may be the one that finds the first of them.
             for _ in range(4):
                 pair = Request().issue().pair
@@ -242,29 +250,156 @@ def test_it_tells_of_each_rotation(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_others_run_between_the_steps_of_a_look(tmp_path: Path) -> None:
-    """However many certificates there are, the loop is held for one at a time."""
+def test_others_run_between_the_steps(tmp_path: Path) -> None:
+    """However many certificates there are, the loop is held for one at a time: to find what to watch, and to look."""
     seen: list[str] = []
+
+    def step(what: str) -> None:
+        seen.append(what)
+        time.sleep(HOLD * 1.1)
+        asyncio.get_running_loop().call_soon(seen.append, "other")
 
     class Many:
         name = "many"
 
-        def look(self, *, provisional: bool = False) -> Generator[None, None, Reload]:
+        def look(self, *, provisional: bool = False) -> Steps[Reload]:
             for _ in range(3):
-                seen.append("step")
-                asyncio.get_running_loop().call_soon(seen.append, "other")
+                step("look")
                 yield
             return Reload("unchanged", "", datetime.now(UTC))
 
+        def look_near(self, paths: Iterable[Path]) -> Steps[bool]:
+            yield
+            return False
+
+    def directories() -> Steps[frozenset[Path]]:
+        for _ in range(2):
+            step("way")
+            yield
+        return frozenset({tmp_path})
+
     async def main() -> None:
-        task = asyncio.create_task(Watch(Many(), lambda: frozenset({tmp_path}), NEVER).run())
-        await until(lambda: len(seen) == 6)
+        task = asyncio.create_task(Watch(Many(), directories, NEVER).run())
+        await until(lambda: len(seen) == 14)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
     asyncio.run(main())
-    assert seen == ["step", "other"] * 3
+    assert seen == [*["way", "other"] * 2, *["look", "other"] * 3, *["way", "other"] * 2]
+
+
+def test_what_the_events_tell_of_is_looked_at_first(tmp_path: Path) -> None:
+    """Of many certificates the one that has changed is served before the others are looked at."""
+    names = ("a", "b", "c")
+    seen: list[tuple[bool, list[str]]] = []
+
+    class Seen(Catalogue):
+        def look(self, *, provisional: bool = False) -> Steps[Reload]:
+            seen.append((rotated.is_set(), [served(store) for store in self.stores.values()]))
+            return super().look(provisional=provisional)
+
+    def make(name: str) -> Store:
+        return Store(name, partial(files.find, tmp_path, name), "intermediate")
+
+    rotated = asyncio.Event()
+
+    async def main() -> None:
+        for name in names:
+            put(tmp_path / name, Request().issue().pair)
+        certificates = Seen("*", lambda _: names, make, "intermediate")
+        certificates.load()
+        seen.clear()
+        ways = partial(files.directories, tmp_path, *names)
+        task = asyncio.create_task(Watch(certificates, ways, NEVER, rotated.set).run())
+        await until(lambda: len(seen) == 1)
+        await asyncio.sleep(0.2)  # the first look is over
+        pair = Request().issue().pair
+        put(tmp_path / "b", pair)
+        await until(lambda: len(seen) == 2)
+        assert seen[1] == (True, [seen[0][1][0], serial(pair), seen[0][1][2]])
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
+def test_a_link_that_is_turned_while_the_watch_is_made(tmp_path: Path) -> None:
+    """Where the directories had been found before, those that count from then on are watched none the less."""
+    first, second, link = tmp_path / "first", tmp_path / "second", tmp_path / "certs"
+    put(first, Request().issue().pair)
+    put(second, Request().issue().pair)
+    link.symlink_to(first)
+
+    def directories() -> Steps[frozenset[Path]]:
+        watched = yield from files.directories(link, "tls")
+        if link.readlink() == first:
+            (tmp_path / "draft").symlink_to(second)
+            (tmp_path / "draft").rename(link)
+        return watched
+
+    async def main() -> None:
+        async with watching(link, watched=directories) as (store, _):
+            await until(lambda: served(store) == serial(((second / "tls.crt").read_bytes(), b"")), NOTICED)
+            await asyncio.sleep(0.3)  # no event is left over that would lead there by chance
+            pair = Request().issue().pair
+            put(second, pair)
+            await until(lambda: served(store) == serial(pair), NOTICED)
+
+    asyncio.run(main())
+
+
+def test_a_directory_that_is_replaced_from_above(tmp_path: Path, run: Run) -> None:
+    """Of a plain directory above CERT_DIR that gives way to another no event tells; it is noticed and watched on."""
+
+    async def main() -> None:
+        above = tmp_path / "above"
+        put(above / "between" / "certs", Request().issue().pair)
+        async with watching(above / "between" / "certs") as (store, _):
+            for number in range(2):
+                pair = Request().issue().pair
+                put(tmp_path / "fresh" / "between" / "certs", pair)
+                above.rename(tmp_path / f"old{number}")
+                (tmp_path / "fresh").rename(above)
+                await until(lambda: served(store) == serial(pair), NOTICED)  # noqa: B023  # awaited at once
+            pair = Request().issue().pair
+            put(above / "between" / "certs", pair)
+            await until(lambda: served(store) == serial(pair), NOTICED)
+
+    run(main())
+
+
+def test_a_directory_that_is_closed_for_a_while(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may not read it learns at once when that is over; that it can't be watched meanwhile is said once."""
+    monkeypatch.setattr("tlsproxy.tls.watch.RETRIES", (0.05,))
+
+    async def main(directory: Path) -> None:
+        put(directory, Request().issue().pair)
+        async with watching(directory) as (store, _):
+            for _ in range(2):
+                allow(directory, 0)
+                await until(lambda: store.error is not None)
+                allow(directory, 0o755)
+                await until(lambda: store.error is None, NOTICED)
+
+    with tempfile.TemporaryDirectory() as name, caplog.at_level(logging.WARNING, LOGGER), unprivileged_in(Path(name)):
+        asyncio.run(main(Path(name) / "certs"))
+    assert len([line for line in caplog.messages if "cannot be watched, since it may not be read" in line]) == 1
+
+
+def allow(directory: Path, mode: int) -> None:
+    directory.chmod(mode)
+
+
+@contextlib.contextmanager
+def unprivileged_in(directory: Path) -> Iterator[None]:
+    """Without root's rights, but for those to one's own directory."""
+    directory.chmod(0o777)
+    with unprivileged():
+        yield
 
 
 @pytest.mark.parametrize("way", ["moved away", "removed", "moved over"])
@@ -294,7 +429,8 @@ def test_a_directory_that_nobody_watches_from_above(tmp_path: Path, run: Run, wa
 def test_without_a_watch_the_resync_carries_on(tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     """A watch that cannot be had is warned about once, with the variable that governs what remains."""
 
-    def denied() -> frozenset[Path]:
+    def denied() -> Steps[frozenset[Path]]:
+        yield
         raise OSError(28, "No space left on device")
 
     async def main() -> None:
@@ -319,7 +455,7 @@ def test_asked_to_look_it_looks_and_answers(tmp_path: Path, run: Run, caplog: py
         put(tmp_path / "certs", Request().issue().pair)
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
-        async with watching(tmp_path / "certs", NEVER, lambda: frozenset({elsewhere})) as (store, watch):
+        async with watching(tmp_path / "certs", NEVER, partial(only, elsewhere)) as (store, watch):
             watch.look()
             await until(lambda: any("unchanged" in line for line in caplog.messages), NOTICED)
             pair = Request().issue().pair

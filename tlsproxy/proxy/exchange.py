@@ -25,7 +25,6 @@ from tlsproxy.proxy.refusals import (
     AppTimeout,
     BodyTimeout,
     ClientGone,
-    Misdirected,
     Refusal,
     answer,
     phrase,
@@ -101,23 +100,6 @@ class Service:
         return Exchange(self, stream, request, has_body=has_body)
 
 
-class StrictService(Service):
-    """One that answers for those hosts only that the client's connection is for."""
-
-    def exchange(self, stream: Stream, request: Request, *, has_body: bool) -> "Exchange":
-        """Begin an exchange.
-
-        Raises:
-            Refusal: as `Service.exchange`.
-            Misdirected: the request is for another host; one that names none is not judged.
-        """
-        exchange = super().exchange(stream, request, has_body=has_body)
-        covers = stream.client.covers
-        if covers is not None and exchange.host and not covers(exchange.host):
-            raise Misdirected(f"Host {exchange.host!r}")
-        return exchange
-
-
 class Exchange(Record):
     """One request and its response."""
 
@@ -165,6 +147,21 @@ class Exchange(Record):
     def host(self) -> bytes:
         """The authority that the client asked for; empty when it named none."""
         return self._host
+
+    @property
+    def path(self) -> bytes:
+        """What the app is asked for, as it is told so, without the query."""
+        return self._head.split(b" ", 2)[1].partition(b"?")[0]
+
+    @property
+    def offered(self) -> bytes:
+        """The protocols that the connection may change to; empty: it may not."""
+        return self._offered
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the request has come to its end; at first, whether it has no body."""
+        return self._body_ended
 
     def __repr__(self) -> str:
         state = "over" if self._stream is None else "waiting" if self._upstream is None else "lent"

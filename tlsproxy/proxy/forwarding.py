@@ -94,6 +94,8 @@ class Peer:
     __slots__ = ("_blocks", "address", "caller", "forwarding", "trusted")
 
     BOUND = 64
+    CERTIFIED_BOUND = 4
+    """Of one with a certificate, which stands in each block with kilobytes."""
 
     def __init__(self, address: str, forwarding: Forwarding, caller: Caller | None = None) -> None:
         self.address = address
@@ -111,7 +113,7 @@ class Peer:
         """
         block = self._blocks.get(host)
         if block is None:
-            if len(self._blocks) >= self.BOUND:
+            if len(self._blocks) >= (self.BOUND if self.caller is None else self.CERTIFIED_BOUND):
                 self._blocks.clear()
             block = self._blocks[host] = self._lines(host, _NOTHING, self.address)
         return block

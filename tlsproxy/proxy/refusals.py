@@ -4,8 +4,8 @@ The tree, by whose fault it is:
 
     Refusal
     +-- ClientFault     BadRequest, MethodRefused, HeadTimeout, BodyTimeout, BodyTooLarge,
-    |                   TargetTooLong, FieldsTooLarge, Misdirected, ClientDenied, ClientGone,
-    |                   TunnelTimeout
+    |                   TargetTooLong, FieldsTooLarge, Misdirected, ClientDenied,
+    |                   CertificateMissing, ClientGone, TunnelTimeout
     +-- AppFault        AppRefused, AppAbsent, AppConnectTimeout, AppTimeout, AppReset,
     |                   AppInvalid, AppTruncated
     +-- OurLimit        Overloaded, Draining
@@ -114,6 +114,14 @@ class ClientDenied(ClientFault):
     status, reason, error = 403, "denied", "http_request_denied"
     text = "the client certificate is not allowed here"
     variable = "TLSPROXY_CLIENT_ALLOW"
+
+
+class CertificateMissing(ClientFault):
+    """A client that has shown no certificate, on a path that is not free of it."""
+
+    status, reason, error = 403, "denied", "http_request_denied"
+    text = "a client certificate is needed here"
+    variable = "TLSPROXY_CLIENT_EXEMPT"
 
 
 class ClientGone(ClientFault):

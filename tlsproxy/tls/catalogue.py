@@ -7,22 +7,27 @@ the names in the certificates. The contexts of certificates that have not change
 
 import logging
 import ssl
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tlsproxy.measures import Distribution, Measure
 from tlsproxy.tls.asked import AskedNames
 from tlsproxy.tls.certificate import Certificate
-from tlsproxy.tls.context import Presented, ProfileName, build, note_names, switch_by_name
+from tlsproxy.tls.context import Presented, ProfileName, build, note_names, switch_by_name, withhold_tickets
 from tlsproxy.tls.files import AbsentError, MaterialError
 from tlsproxy.tls.names import Coverage, Picks, companions, owners
+from tlsproxy.tls.steps import Steps, at_once
 from tlsproxy.tls.store import Generation, Reload, Store
 from tlsproxy.tls.trust import Trust
 from tlsproxy.tls.trust_store import TrustStore
 
 Listed = Callable[[Collection[str]], Sequence[str]]
 """The names to serve at this moment, the default first, from those served so far; may raise `MaterialError`."""
+
+Shared = dict[tuple[bytes, ...], ssl.SSLContext]
+"""Contexts with certificates of several kinds of key, or that verify clients, by their chains."""
 
 # Names that were lost with one rotation and are told of by name.
 MISSED = 10
@@ -43,6 +48,7 @@ class Catalogue:
         *,
         strict: bool = False,
         trust: TrustStore | None = None,
+        tickets: bool = True,
     ) -> None:
         """Nothing is looked at before `load`.
 
@@ -54,6 +60,7 @@ class Catalogue:
             alpn: protocols offered.
             strict: names that no certificate is for are refused; a client that asks for none gets the default.
             trust: looked at with the certificates, which are not served without it; None: clients are not verified.
+            tickets: whether clients are given tickets to resume their sessions by.
         """
         self.name = title
         self.error: Reload | None = None
@@ -69,6 +76,7 @@ class Catalogue:
         self._profile = profile
         self._alpn = alpn
         self._strict = strict
+        self._tickets = tickets
         self.trust = trust
         """Whom clients have to be vouched for by; None: they are not verified."""
         self._trusted: Trust | None = None
@@ -79,8 +87,7 @@ class Catalogue:
         self._default: tuple[int, ...] = ()
         self._served: list[Generation] = []
         self._context: ssl.SSLContext | None = None
-        self._shared: dict[tuple[bytes, ...], ssl.SSLContext] = {}
-        """Contexts with certificates of several kinds of key, or that verify clients, by their chains."""
+        self._shared: Shared = {}
 
     def __repr__(self) -> str:
         return f"<Catalogue {self.name} stores={len(self.stores)} served={len(self._served)}>"
@@ -118,16 +125,12 @@ class Catalogue:
 
     def load(self, *, provisional: bool = False) -> Reload:
         """Look at everything, at once; for what is returned and what `provisional` means see `look`."""
-        looking = self.look(provisional=provisional)
-        while True:
-            try:
-                next(looking)
-            except StopIteration as ended:
-                result: Reload = ended.value
-                return result
+        return at_once(self.look(provisional=provisional))
 
-    def look(self, *, provisional: bool = False) -> Generator[None, None, Reload]:
+    def look(self, *, provisional: bool = False) -> Steps[Reload]:
         """Look at every name, one for each step, and publish at the end what is new and good.
+
+        However many steps it takes, whoever connects meanwhile is served as before, and then with all that is new.
 
         Args:
             provisional: as for `Store.load`; names whose files are gone are kept, and count as failures.
@@ -142,8 +145,28 @@ class Catalogue:
         if self.trust is not None and (trusting := self.trust.load(provisional=provisional)).kind == "failed":
             results.append(trusting)
         self.looked_at = datetime.now(UTC)
-        self.last = self._summary(results, changed=self._publish())
+        self.last = self._summary(results, changed=(yield from self._publish()))
         return self.last
+
+    def look_near(self, paths: Iterable[Path]) -> Steps[bool]:
+        """Look at the names that paths speak of, where there are so many that looking at all takes its time.
+
+        What is not good is passed over; the caller owes a look at everything.
+
+        Args:
+            paths: of what has changed; whose way holds a name, or NAME and an ending, speaks of it.
+
+        Returns:
+            Whether anything new is served.
+        """
+        spoken = {part for path in paths for part in (*path.parts, path.stem)}
+        near = [store for name, store in self.stores.items() if name in spoken]
+        if len(near) == len(self.stores):
+            return False
+        for store in near:
+            store.load(provisional=True)
+            yield
+        return (yield from self._publish())
 
     def _list(self, *, provisional: bool) -> Iterator[Reload]:
         """Bring the stores in line with the names of the moment; tells what is amiss with those."""
@@ -156,7 +179,8 @@ class Catalogue:
             yield self._failed(str(error), provisional=provisional)
             return
         self.error = None
-        for name in [name for name in self.stores if name not in names]:
+        there = frozenset(names)
+        for name in [name for name in self.stores if name not in there]:
             if provisional:
                 names.append(name)
                 yield Reload("failed", f"the files of {name} are gone", datetime.now(UTC))
@@ -185,7 +209,7 @@ class Catalogue:
 
     # ------------------------------------------------------------------ publishing
 
-    def _publish(self) -> bool:
+    def _publish(self) -> Steps[bool]:
         """Make a new listening context if anything has changed since the last one; whether it has."""
         served = [store.generation for store in self.stores.values() if store.generation is not None]
         trust = self.trust.trust if self.trust is not None else None
@@ -193,18 +217,18 @@ class Catalogue:
             return False
         if list(map(id, served)) == list(map(id, self._served)) and trust is self._trusted:
             return False
-        if trust is not self._trusted:
-            self._shared = {}
-            self._trusted = trust
         certificates = [generation.certificate for generation in served]
         owned = owners(certificates)
         default = (0, *companions(0, certificates, owned))
-        others = [certificates[place] for place in default[1:]]
-        context = build(certificates[0], self._profile, self._alpn, others, trust)
+        context = self._build([certificates[place] for place in default], trust)
+        shared: Shared = {}
+        yield
         if self._strict or len(served) > 1:
-            self._switch(context, served, owned, default)
+            shared = yield from self._switch(context, served, owned, default, trust)
         note_names(context, self._asked.note)
-        self._served = served
+        if not self._tickets:
+            withhold_tickets(context)
+        self._served, self._trusted, self._shared = served, trust, shared
         self._context = context
         self._default = default
         self._miss(Picks(owned).pick)
@@ -224,15 +248,21 @@ class Catalogue:
         served: Sequence[Generation],
         owned: Mapping[str, tuple[int, ...]],
         default: tuple[int, ...],
-    ) -> None:
-        """Let the context pick by name among what is served."""
+        trust: Trust | None,
+    ) -> Steps[Shared]:
+        """Let the context pick by name among what is served; with which contexts, where those are not the stores'."""
         certificates = [generation.certificate for generation in served]
-        before, self._shared = self._shared, {}
+        before = self._shared if trust is self._trusted else {}
+        shared: Shared = {}
         presented = {default: Presented(None, self._coverage(certificates, default))}
         for places in owned.values():
             if places not in presented:
-                alone = len(places) == 1 and self._trusted is None
-                own = served[places[0]].context if alone else self._share(certificates, places, before)
+                own = served[places[0]].context
+                if len(places) > 1 or trust is not None:
+                    chosen = [certificates[place] for place in places]
+                    chains = tuple(one.chain_pem for one in chosen)
+                    own = shared[chains] = before.get(chains) or self._build(chosen, trust)
+                    yield
                 presented[places] = Presented(own, self._coverage(certificates, places))
         picks = Picks({pattern: presented[places] for pattern, places in owned.items()})
         unnamed, unknown = presented[default], None if self._strict else presented[default]
@@ -241,19 +271,12 @@ class Catalogue:
             return (picks.pick(name) or unknown) if name else unnamed
 
         switch_by_name(context, pick)
+        return shared
 
-    def _share(
-        self,
-        certificates: Sequence[Certificate],
-        places: tuple[int, ...],
-        before: Mapping[tuple[bytes, ...], ssl.SSLContext],
-    ) -> ssl.SSLContext:
-        """A context with certificates of several kinds of key, the one that there was if they are the same."""
-        first, *others = (certificates[place] for place in places)
-        chains = (first.chain_pem, *(other.chain_pem for other in others))
-        context = before.get(chains) or build(first, self._profile, self._alpn, others, self._trusted)
-        self._shared[chains] = context
-        return context
+    def _build(self, certificates: Sequence[Certificate], trust: Trust | None) -> ssl.SSLContext:
+        """A context with certificates of several kinds of key."""
+        first, *others = certificates
+        return build(first, self._profile, self._alpn, others, trust)
 
     def _coverage(self, certificates: Sequence[Certificate], places: tuple[int, ...]) -> Coverage | None:
         if not self._strict:

@@ -2,17 +2,25 @@
 
 OpenSSL has verified the certificate before anything here looks at it. A certificate is read once: what it says is
 remembered by its fingerprint, and a connection, a resumed one too, costs one look-up.
+
+Where the app is to be told the chain as well, a session has to be one whose full handshake is remembered: Python knows
+no chain of a resumed one. Whoever makes the contexts sends no tickets then; sessions of TLS 1.2 that OpenSSL keeps in
+this process resume none the less.
 """
 
+import _ssl
 import base64
 import logging
+import math
 import re
 import ssl
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Literal
+from time import time
+from typing import Literal, Protocol, cast
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -22,6 +30,9 @@ from tlsproxy.measures import Measure
 
 ClientAuth = Literal["optional", "observe", "required"]
 """What is asked of clients; see TLSPROXY_CLIENT_AUTH."""
+
+Chain = tuple[bytes, ...]
+"""The certificates (DER) above a client's own, each certified by the next; the last is in the bundle."""
 
 log = logging.getLogger("tlsproxy.clients")
 
@@ -40,8 +51,10 @@ _VERDICTS = {
     21: "unknown_client_ca",
     23: "client_certificate_revoked",
 }
-_UNPRINTABLE = re.compile(r"[^ -~]")
-_QUOTED = re.compile(r'[",;=\\ ]')
+# What RFC 4514 escapes by a backslash alone and has to be escaped otherwise, and what it would leave as it is.
+_ESCAPED = re.compile(r'\\["\\]|[^ -~]')
+_FOREIGN = re.compile(r"[^ !#-\[\]-~]")
+_QUOTED = re.compile(r"[,;= ]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,11 +66,28 @@ class Caller:
     """The lines that tell the app of it."""
     denied: bool
     """Whether the rules keep it out."""
+    ends: float = math.inf
+    """When its certificate does, in seconds since 1970."""
+    chain: Chain = field(default=(), repr=False)
+    """What its certificate was verified by; empty where the app is not told."""
 
     @property
     def subject(self) -> str:
         """Whose certificate it is, in printable ASCII."""
         return self.identity.subject
+
+
+class StaleSessionError(Exception):
+    """A resumed session by which its client can't be let in, though a whole handshake might.
+
+    Attributes:
+        reason: as a label: `session_forgotten`: the chain that the app is to be told is not remembered any more;
+            `client_certificate_expired`.
+    """
+
+    def __init__(self, reason: Literal["session_forgotten", "client_certificate_expired"]) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Clients:
@@ -66,17 +96,31 @@ class Clients:
     Args:
         auth: what is asked.
         rules: who of the verified is let in; empty: all of them.
+        exempt: what is served to clients without a certificate, for the log; empty: everything.
+        chain: whether the app is told the chain.
+        clock: the time in seconds since 1970.
     """
 
     BOUND = 1024
 
-    def __init__(self, auth: ClientAuth, rules: Rules = ()) -> None:
+    def __init__(
+        self,
+        auth: ClientAuth,
+        rules: Rules = (),
+        *,
+        exempt: Sequence[str] = (),
+        chain: bool = False,
+        clock: Callable[[], float] = time,
+    ) -> None:
         self.denied: Counter[str] = Counter()
-        """Verified clients that were turned away, by reason."""
+        """Clients that were turned away after their handshake, by reason."""
         self.observed: Counter[str] = Counter()
         """Clients that were let in and would not be if certificates were required, by reason."""
         self._auth = auth
         self._rules = rules
+        self._exempt = ",".join(exempt)
+        self._tells_chain = chain
+        self._clock = clock
         self._callers: dict[bytes, Caller] = {}
 
     def __repr__(self) -> str:
@@ -88,6 +132,10 @@ class Clients:
         Args:
             tls: the connection's.
             address: tells the client's, for the log.
+
+        Raises:
+            StaleSessionError: the connection has to end without close_notify, upon which OpenSSL forgets a session that
+                it keeps itself.
         """
         der = tls.getpeercert(binary_form=True)
         if der is None:
@@ -95,7 +143,13 @@ class Clients:
                 self.observed["no_certificate"] += 1
                 log.warning("client %s has no certificate and is let in (TLSPROXY_CLIENT_AUTH=observe)", address())
             return None
-        caller = self._caller(der)
+        caller = self._caller(der, self._chain(tls))
+        if tls.session_reused and self._clock() > caller.ends:
+            # OpenSSL looks at dates in whole handshakes alone, and a session of TLS 1.3 goes on from ticket to ticket.
+            log.warning(
+                "client %s refused: its certificate has expired since its session began: %s", address(), caller.subject
+            )
+            raise StaleSessionError("client_certificate_expired")
         if self._rules and not allowed(self._rules, caller.identity):
             self._outside(caller, address())
         return caller
@@ -108,6 +162,15 @@ class Clients:
             reason, detail = "certificate_required", "it has shown no certificate"
         log.warning("client %s refused: %s: %s (TLSPROXY_CLIENT_AUTH=%s)", address, reason, detail, self._auth)
         return reason
+
+    def uncertified(self, address: str) -> None:
+        """Count and tell of a client that has shown no certificate, and asked for what needs one."""
+        self.denied["no_certificate"] += 1
+        log.warning(
+            "client %s denied: it has shown no certificate, and asked for more than TLSPROXY_CLIENT_EXEMPT=%s",
+            address,
+            self._exempt,
+        )
 
     def _outside(self, caller: Caller, address: str) -> None:
         subject, rules = caller.subject or "without a subject", spell_rules(self._rules)
@@ -124,15 +187,25 @@ class Clients:
                 rules,
             )
 
-    def _caller(self, der: bytes) -> Caller:
+    def _chain(self, tls: ssl.SSLObject) -> Chain | None:
+        """What the app is to be told beside the certificate; None: it cannot be known from this connection."""
+        if not self._tells_chain:
+            return ()
+        return None if tls.session_reused else verified_chain(tls)[1:]
+
+    def _caller(self, der: bytes, chain: Chain | None) -> Caller:
         fingerprint = sha256(der).digest()
         caller = self._callers.get(fingerprint)
-        if caller is None:
-            if len(self._callers) >= self.BOUND:
-                self._callers.clear()
-            identity = read_identity(der)
-            denied = self._auth != "observe" and not allowed(self._rules, identity)
-            caller = self._callers[fingerprint] = Caller(identity, fields_for_app(der, identity), denied)
+        if caller is not None and chain in {None, caller.chain}:
+            return caller
+        if chain is None:
+            raise StaleSessionError("session_forgotten")
+        if len(self._callers) >= self.BOUND:
+            self._callers.clear()
+        identity = read_identity(der)
+        denied = self._auth != "observe" and not allowed(self._rules, identity)
+        caller = Caller(identity, fields_for_app(der, identity, chain), denied, read_end(der), chain)
+        self._callers[fingerprint] = caller
         return caller
 
     def measures(self) -> Iterator[Measure]:
@@ -144,6 +217,22 @@ class Clients:
             ("reason",),
             {(reason,): self.observed[reason] for reason in ("no_certificate", "not_allowed")},
         )
+
+
+class _Private(Protocol):
+    """What stands below an SSLObject before Python 3.13, as far as it is used here."""
+
+    def get_verified_chain(self) -> "Sequence[_ssl.Certificate] | None":
+        """None of a resumed session."""
+
+
+def verified_chain(tls: ssl.SSLObject) -> Chain:
+    """The chain by which the peer was verified in this handshake, its own certificate first; empty of a resumed one."""
+    if sys.version_info >= (3, 13):
+        return tuple(tls.get_verified_chain())
+    # The same method is there since 3.10, on an object that has no public name.
+    below = cast("_Private", tls._sslobj)  # type: ignore[attr-defined]  # noqa: SLF001 - as the comment says
+    return tuple(one.public_bytes(_ssl.ENCODING_DER) for one in below.get_verified_chain() or ())
 
 
 # --- What a certificate says -------------------------------------------------------------------------------
@@ -168,28 +257,45 @@ def read_identity(der: bytes) -> Identity:
     return Identity(subject, common_names, units, dns, uris)
 
 
+def read_end(der: bytes) -> float:
+    """When a certificate ends, in seconds since 1970; what is damaged has ended."""
+    try:
+        return x509.load_der_x509_certificate(der).not_valid_after_utc.timestamp()
+    except _DAMAGED:
+        return 0.0
+
+
 def _texts(names: x509.Name, kind: x509.ObjectIdentifier) -> tuple[str, ...]:
     return tuple(text for one in names.get_attributes_for_oid(kind) if isinstance(text := one.value, str))
 
 
-def _printable(text: str) -> str:
-    r"""The text with all but printable ASCII as \HH, which RFC 4514 (section 2.4) reads back and nobody forges by."""
-    return _UNPRINTABLE.sub(lambda found: "".join(f"\\{byte:02X}" for byte in _utf8(found[0])), text)
+def _printable(subject: str) -> str:
+    r"""The subject with all but printable ASCII, quotes and backslashes as \HH (RFC 4514 section 2.4).
+
+    A value in quotes then holds neither a quote nor a backslash that a reader could take for the escape of the one that
+    ends it.
+    """
+    return _ESCAPED.sub(lambda found: _escaped(found[0][-1], "\\"), subject)
 
 
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+def _escaped(character: str, mark: str) -> str:
+    return "".join(f"{mark}{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 # --- What the app is told ----------------------------------------------------------------------------------
 
 
-def fields_for_app(der: bytes, identity: Identity) -> bytes:
-    """The lines of `Client-Cert` (RFC 9440 section 2) and of Envoy's `X-Forwarded-Client-Cert`."""
+def fields_for_app(der: bytes, identity: Identity, chain: Chain = ()) -> bytes:
+    """The lines of `Client-Cert`, `Client-Cert-Chain` (RFC 9440 section 2) and Envoy's `X-Forwarded-Client-Cert`."""
+    above = f"Client-Cert-Chain: {', '.join(map(_sequence, chain))}\r\n" if chain else ""
     return (
-        f"Client-Cert: :{base64.b64encode(der).decode()}:\r\n"
-        f"X-Forwarded-Client-Cert: {';'.join(_elements(der, identity))}\r\n"
+        f"Client-Cert: {_sequence(der)}\r\n{above}X-Forwarded-Client-Cert: {';'.join(_elements(der, identity))}\r\n"
     ).encode()
+
+
+def _sequence(der: bytes) -> str:
+    """A Byte Sequence of structured fields (RFC 8941 section 3.3.5)."""
+    return f":{base64.b64encode(der).decode()}:"
 
 
 def _elements(der: bytes, identity: Identity) -> Iterator[str]:
@@ -203,6 +309,6 @@ def _elements(der: bytes, identity: Identity) -> Iterator[str]:
 
 
 def _element(value: str) -> str:
-    """A value, in quotes where it could be taken for more than one."""
-    value = _printable(value)
-    return '"{}"'.format(re.sub(r'(["\\])', r"\\\1", value)) if _QUOTED.search(value) else value
+    """A value, percent-encoded where no URI and no name has such, and in quotes where it could look like two."""
+    value = _FOREIGN.sub(lambda found: _escaped(found[0], "%"), value)
+    return f'"{value}"' if _QUOTED.search(value) else value

@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Final, Protocol, cast
 
 from tlsproxy.measures import Measure
-from tlsproxy.tls.clients import Caller, Clients
+from tlsproxy.tls.clients import Caller, Clients, StaleSessionError
 
 _NEVER = math.inf
 _NOTHING: Mapping[str, object] = {}
@@ -288,10 +288,20 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._clear_deadline()
         self._state = OPEN
         self._flush()
-        if self._acceptor.clients is not None:
-            self.caller = self._acceptor.clients.arrived(self._tls, self._address)
+        if self._acceptor.clients is not None and not self._judge(self._acceptor.clients):
+            return False
         self._upper = self._make_upper()
         self._upper.connection_made(self)
+        return True
+
+    def _judge(self, clients: Clients) -> bool:
+        """Take note of who the client is; False: its session is no good any more, and the connection has ended."""
+        try:
+            self.caller = clients.arrived(self._tls, self._address)
+        except StaleSessionError as error:
+            self._acceptor.failures[error.reason] += 1
+            self.abort()
+            return False
         return True
 
     def _failure(self, error: ssl.SSLError) -> str:

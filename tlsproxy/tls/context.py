@@ -113,6 +113,15 @@ def note_names(context: ssl.SSLContext, note: Callable[[str], None]) -> None:
     context.sni_callback = noting
 
 
+def withhold_tickets(context: ssl.SSLContext) -> None:
+    """Give clients of handshakes that begin with this context nothing to resume by.
+
+    Sessions of TLS 1.2 that OpenSSL keeps by their id it resumes none the less, in this process alone.
+    """
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+
+
 def build(
     certificate: Certificate,
     profile: ProfileName,
@@ -139,7 +148,8 @@ def build(
         context.set_ciphers(":".join(rules.suites))
     # All suites are strong: the client, which knows whether it has AES in hardware, chooses (guidelines 5.7).
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # That nothing is compressed Python sees to (CRIME, CVE-2012-4929).
+    context.options |= ssl.OP_NO_RENEGOTIATION
     # OpenSSL sends two tickets after each full TLS 1.3 handshake; the second costs 5 % of a new connection.
     context.num_tickets = 1
     if alpn:

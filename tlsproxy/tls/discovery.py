@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from tlsproxy.tls.files import AbsentError, MaterialError, locate, read
+from tlsproxy.tls.files import AbsentError, MaterialError, locate, read, standing
 
 # Who has no name of its own goes first, and is the default.
 FIRST = "tls"
@@ -29,18 +29,18 @@ def discover(directory: Path, known: Collection[str] = ()) -> tuple[str, ...]:
     """
     try:
         entries = {path.name: path for path in directory.iterdir() if not path.name.startswith(".")}
+        found = set(_named(entries))
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as error:
         raise MaterialError(f"{directory} cannot be looked into: {error.strerror}") from None
-    found = set(_named(entries))
     found.update(name for name in known if name not in found and _is_left(directory, name))
     return tuple(sorted(found, key=lambda name: (name != FIRST, name)))
 
 
 def places(directory: Path) -> Iterator[Path]:
     """Where certificates may come to lie: the directory, and those in it that may stand for a name."""
-    yield next(above for above in (directory, *directory.parents) if above.is_dir())
+    yield from standing(directory)
     with suppress(OSError):
         yield from (path for path in directory.iterdir() if not path.name.startswith(".") and path.is_dir())
 

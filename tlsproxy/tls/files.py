@@ -4,17 +4,21 @@ Nothing here knows what the bytes mean: whatever works on them later works on wh
 goes back to the disk.
 """
 
-import errno
 import os
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from tlsproxy.tls.steps import Steps
+
 # A long chain with its text prelude is some 20 KiB; a whole trust store of 150 roots is 220.
 MAX_FILE = 1024 * 1024
+# Most files come whole with the first read.
+PIECE = 16 * 1024
 # The kernel's own bound (path_resolution(7)).
 MAX_LINKS = 40
 
@@ -99,7 +103,7 @@ def locate(directory: Path, name: str) -> Layout:
     candidates = layouts(directory, name)
     half: MaterialError | None = None
     for layout in candidates:
-        missing = [path for path in layout.files if not _exists(path)]
+        missing = [path for path in layout.files if not exists(path)]
         if not missing:
             return layout
         if len(missing) < len(layout.files) and half is None:
@@ -108,8 +112,12 @@ def locate(directory: Path, name: str) -> Layout:
     raise half or _absent(directory, name, candidates)
 
 
-def _exists(path: Path) -> bool:
-    """Whether the name is taken; a link to nowhere counts, so that reading it can say where it points."""
+def exists(path: Path) -> bool:
+    """Whether the name is taken; a link to nowhere counts, so that reading it can say where it points.
+
+    Raises:
+        MaterialError: nobody may ask.
+    """
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -142,14 +150,25 @@ def read(path: Path) -> bytes:
     try:
         # Without O_NONBLOCK opening a FIFO waits for a writer, and with it the whole event loop.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise MaterialError(f"{path} is not a regular file")
-            content = file.read(MAX_FILE + 1)
+            content = _content(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise _unreadable(path, error) from None
     if len(content) > MAX_FILE:
         raise MaterialError(f"{path} is larger than {MAX_FILE} bytes: a certificate chain and a key are a few KiB")
+    return content
+
+
+def _content(descriptor: int) -> bytes:
+    """Up to one byte more than a file may have; a file object would take as long to make as a small file to read."""
+    content = piece = os.read(descriptor, PIECE)
+    while piece and len(content) <= MAX_FILE:
+        piece = os.read(descriptor, MAX_FILE + 1 - len(content))
+        content += piece
     return content
 
 
@@ -174,45 +193,72 @@ def _ownership(path: Path) -> str:
     return f" (mode {stat.S_IMODE(status.st_mode):04o}, owner {status.st_uid}:{status.st_gid})"
 
 
-def directories(directory: Path, *names: str) -> frozenset[Path]:
+def directories(directory: Path, *names: str) -> Steps[frozenset[Path]]:
     """The directories whose entries decide what `find` reads for these names, as `ways` has them."""
     return ways(path for name in names for layout in layouts(directory, name) for path in layout.files)
 
 
-def ways(paths: Iterable[Path]) -> frozenset[Path]:
+def ways(paths: Iterable[Path]) -> Steps[frozenset[Path]]:
     """The directories whose entries decide what lies at these paths, with no link left in their own.
 
     A mounted Secret is changed by renaming the link `..data` beside the files, certbot's by a link in `live/`
     that points into `archive/`: so the directory of each link on the way to a file counts as well as its own.
     All of them exist: in place of one that does not, the nearest above it is where it will appear.
-
-    Raises:
-        OSError: one of them may not be looked into.
     """
     links = _Links()
-    steps = {step for path in paths for step in _way(str(path.absolute()), links)}
-    return frozenset(_standing(Path(step)) for step in steps)
+    steps: set[str] = set()
+    for path in paths:
+        steps.update(_way(str(path.absolute()), links))
+        yield
+    found: set[Path] = set()
+    for step in steps:
+        found.update(standing(Path(step)))
+        yield
+    return frozenset(found)
 
 
-def _standing(directory: Path) -> Path:
-    return next(above for above in (directory, *directory.parents) if above.is_dir())
+def identities(directories: Iterable[Path]) -> Steps[dict[Path, tuple[int, int]]]:
+    """What lies at each path, by device and inode; nothing for those that cannot be told.
+
+    A directory that lies elsewhere from now on, since one above it was renamed or a volume was mounted over it, tells
+    nobody: it has not changed itself.
+    """
+    found = {}
+    for path in directories:
+        with suppress(OSError):
+            status = os.stat(path)  # noqa: PTH116  -- as for links: there may be thousands
+            found[path] = status.st_dev, status.st_ino
+        yield
+    return found
+
+
+def standing(directory: Path) -> Iterator[Path]:
+    """The nearest that exists; if it may not be read, so that nobody may watch it, one above it that tells of that."""
+    for above in (directory, *directory.parents):
+        if os.path.isdir(above):  # noqa: PTH112  -- where even that may not be asked, Path raises
+            yield above
+            if is_readable(above):
+                return
+
+
+def is_readable(path: Path) -> bool:
+    """Whether it may be read, and if it is a directory be watched."""
+    return os.access(path, os.R_OK, effective_ids=True)
 
 
 class _Links(dict[str, str | None]):
-    """Where each path leads that is a link, None for others; a thousand names have most of their ways in common."""
+    """Where each path leads that is a link, None for others and where nobody may ask.
+
+    A thousand names have most of their ways in common.
+    """
 
     def __missing__(self, path: str) -> str | None:
         try:
             target = os.readlink(path)  # noqa: PTH115  -- making a Path of each step would take twice as long
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
+        except OSError:
             target = None
         self[path] = target
         return target
-
-
-_NO_LINK = frozenset({errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def _way(path: str, links: _Links) -> Iterator[str]:

@@ -8,11 +8,13 @@ announced to the app in turn.
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import cast
 
 from tlsproxy.proxy_protocol import Header, HeaderError, Tls, read_header, write_header
 from tlsproxy.repeats import Repeats
+from tlsproxy.tls.clients import Caller
 from tlsproxy.tls.connection import Acceptor
 
 _logger = logging.getLogger("tlsproxy.clients")
@@ -126,13 +128,23 @@ class HeaderReader(asyncio.Protocol):
 
 
 def announce(transport: asyncio.BaseTransport, connection_id: bytes) -> bytes:
-    """The header that tells the app of a client: its addresses, and what was agreed with it by TLS.
+    """The header that tells the app of a client: its addresses, its certificate, and what was agreed with it by TLS.
 
     Args:
         transport: a TLS connection.
         connection_id: as in its request line.
     """
     info = transport.get_extra_info
-    tls, cipher = info("ssl_object"), info("cipher")
+    tls, cipher, caller = info("ssl_object"), info("cipher"), info("caller")
     agreed = Tls(info("tls_version") or "", cipher[0], tls.selected_alpn_protocol() or "", info("server_name") or "")
+    if caller is not None:
+        agreed = replace(
+            agreed, certificate="resumed" if tls.session_reused else "shown", common_name=common_name(caller)
+        )
     return write_header(info("peername"), info("sockname"), agreed, connection_id)
+
+
+def common_name(caller: Caller) -> str:
+    """That of a client's certificate; empty where it has none, or several, of which nobody says which one counts."""
+    names = caller.identity.common_names
+    return names[0] if len(names) == 1 else ""

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPub
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tlsproxy.tls.description import moment
-from tlsproxy.tls.files import AbsentError, MaterialError, read
+from tlsproxy.tls.files import AbsentError, MaterialError, exists, read
 
 _DAMAGED = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, UnsupportedAlgorithm)
 _MARKER = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
@@ -43,11 +43,11 @@ def find_trust(bundle: Path) -> TrustMaterial:
         MaterialError: the bundle is not there, or a file cannot be read.
     """
     beside = lists_beside(bundle)
-    if not bundle.is_symlink() and not bundle.exists():
+    if not exists(bundle):
         raise AbsentError(
             f"{bundle} is not there: mount the CAs that issue client certificates, or set TLSPROXY_CLIENT_CA"
         )
-    lists = read(beside) if beside.is_symlink() or beside.exists() else None
+    lists = read(beside) if exists(beside) else None
     return TrustMaterial(str(bundle), str(beside), read(bundle), lists)
 
 

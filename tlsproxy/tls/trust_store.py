@@ -6,6 +6,7 @@ serves makes new contexts.
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tlsproxy.measures import Measure
@@ -47,6 +48,8 @@ class TrustStore:
         self._clock = clock
         self._material: TrustMaterial | None = None
         self._told: tuple[bool, datetime] | None = None
+        self._over = False
+        """Whether a list was, when this trust was taken."""
 
     def __repr__(self) -> str:
         return f"<TrustStore {self.trust!r} error={self.error!r}>"
@@ -58,6 +61,7 @@ class TrustStore:
             provisional: as for `Store.load`.
         """
         result = self._look(provisional=provisional)
+        self._end_sessions()
         self._warn_of_the_lists()
         return result
 
@@ -75,11 +79,17 @@ class TrustStore:
         except MaterialError as error:
             return self._failed(Reload("failed", str(error), now), provisional=provisional)
         self._material, self.trust, self.error, self._told = material, trust, None, None
+        self._over = trust.is_over(now)
         revoked = "no revocation list" if trust.revoked is None else f"{trust.revoked} revoked"
         log.info("client CAs: %s; %s; from %s", "; ".join(trust.authorities), revoked, material.bundle_file)
         for warning in trust.warnings:
             log.warning("client CAs: %s", warning)
         return Reload("loaded", material.bundle_file, now)
+
+    def _end_sessions(self) -> None:
+        """Take the trust for a new one once a list is over: OpenSSL looks at that in whole handshakes alone."""
+        if self.trust is not None and not self._over and self.trust.is_over(self._clock()):
+            self.trust, self._over = replace(self.trust), True
 
     def _refuse_weaker(self, trust: Trust, material: TrustMaterial, now: datetime) -> None:
         """What was revoked does not come back because a file is lost."""

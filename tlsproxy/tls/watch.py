@@ -2,20 +2,25 @@
 
 One round is: arm a fresh watch, look at the files, wait. Arming comes before looking, so that no change falls
 between the two, and is done anew each round, because a directory that was replaced by another of the same
-name is no longer watched. Where no watch can be had, or no event comes, the resync alone brings the rounds.
+name is no longer watched. Of its being replaced from above no event tells, so that is asked once a second. What events
+have told of is looked at before all that: among a thousand certificates it is one that has changed. Where no watch can
+be had, or no event comes, the resync alone brings the rounds.
 
 An armed watch that sees nothing costs 0.05 % of one CPU, and ends within a tenth of a second when told.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 from watchfiles import awatch
 
+from tlsproxy.tls.files import identities, is_readable
+from tlsproxy.tls.steps import Steps, in_steps
 from tlsproxy.tls.store import Reload
 
 # Pauses in seconds between looks at files that cannot be served as they are: whoever writes two files one
@@ -23,8 +28,13 @@ from tlsproxy.tls.store import Reload
 RETRIES = (0.1, 0.3, 0.6, 1.0)
 # Milliseconds: a burst ends when so long nothing more happens, or after the longer time in any case.
 QUIET, BURST = 100, 500
+# Seconds between two glances at whether the watched directories still lie where they are watched.
+GLANCE = 1.0
 # Seconds after which an event of what a resync has found is no longer on its way.
 LATE = 1.0
+
+Changed = frozenset[Path]
+"""What a burst of events tells of."""
 
 log = logging.getLogger("tlsproxy.certificates")
 # It tells of each burst, at the level at which we tell what came of it.
@@ -37,19 +47,11 @@ class Looking(Protocol):
     name: str
     """For messages."""
 
-    def look(self, *, provisional: bool = False) -> Generator[None, None, Reload]:
-        """Look at everything in steps, each of which may take the loop's thread for itself."""
+    def look(self, *, provisional: bool = False) -> Steps[Reload]:
+        """Look at everything, and publish at the end what is new and good."""
 
-
-async def in_steps(looking: Generator[None, None, Reload]) -> Reload:
-    """What comes of a look; between its steps the loop does what else there is to do."""
-    while True:
-        try:
-            next(looking)
-        except StopIteration as ended:
-            result: Reload = ended.value
-            return result
-        await asyncio.sleep(0)
+    def look_near(self, paths: Iterable[Path]) -> Steps[bool]:
+        """Look at what has to do with these paths alone, as far as that is quicker; whether anything new is served."""
 
 
 class Watch:
@@ -58,7 +60,7 @@ class Watch:
     def __init__(
         self,
         certificates: Looking,
-        directories: Callable[[], frozenset[Path]],
+        directories: Callable[[], Steps[frozenset[Path]]],
         resync: float,
         rotated: Callable[[], None] = lambda: None,
     ) -> None:
@@ -66,7 +68,7 @@ class Watch:
 
         Args:
             certificates: looked at in the loop's thread, a step at a time: the files are small.
-            directories: those to watch at this moment, all existing; called in each round.
+            directories: those to watch at this moment, all existing; asked for in each round.
             resync: seconds after which the files are looked at though no event came.
             rotated: called as soon as something new is served.
         """
@@ -83,19 +85,36 @@ class Watch:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        changed: Changed = frozenset()
         while True:
+            if await in_steps(self._certificates.look_near(changed)):
+                self._rotated()
             stop = asyncio.Event()
-            change = asyncio.create_task(self._change(stop), name="certificate watch")
+            watched = await self._watchable()
+            lying = await in_steps(identities(watched))
+            change = asyncio.create_task(self._change(watched, stop), name="certificate watch")
             try:
                 # One turn of the loop, in which the task arms its watch.
                 await asyncio.sleep(0)
                 await self._settle()
-                await self._wait(change)
-                if not change.done() and not self._asked.is_set():
+                # Where a link was turned before the watch was armed, nobody watches what it leads to.
+                if watched == await self._watchable() and not await self._wait(change, lying):
                     await self._compare(change)
             finally:
                 stop.set()
-                await change
+                changed = await change
+
+    async def _watchable(self) -> frozenset[Path]:
+        """The directories to watch; none where they can't be told."""
+        try:
+            watched = await in_steps(self._directories())
+        except OSError as error:
+            self._complain(f"its directory cannot be watched ({error})")
+            return frozenset()
+        closed = frozenset(path for path in watched if not is_readable(path))
+        if closed:
+            self._complain(f"{min(closed)} cannot be watched, since it may not be read")
+        return watched - closed
 
     async def _settle(self) -> Reload:
         """Look until what is there can be served, or has been broken for so long that it is reported."""
@@ -118,15 +137,20 @@ class Watch:
             self._rotated()
         return result
 
-    async def _wait(self, change: asyncio.Task[None]) -> None:
-        """Until files have changed, somebody asks, or the resync is due."""
+    async def _wait(self, change: asyncio.Task[Changed], lying: dict[Path, tuple[int, int]]) -> bool:
+        """Whether files have changed, their directories have been replaced, or somebody asks, before the resync."""
+        due = monotonic() + self._resync
         asked = asyncio.create_task(self._asked.wait())
         try:
-            await asyncio.wait({change, asked}, timeout=self._resync, return_when=asyncio.FIRST_COMPLETED)
+            while (left := due - monotonic()) > 0:
+                await asyncio.wait({change, asked}, timeout=min(GLANCE, left), return_when=asyncio.FIRST_COMPLETED)
+                if change.done() or asked.done() or lying != await in_steps(identities(lying)):
+                    return True
         finally:
             asked.cancel()
+        return False
 
-    async def _compare(self, change: asyncio.Task[None]) -> None:
+    async def _compare(self, change: asyncio.Task[Changed]) -> None:
         """The resync; of a change that it finds, an event should have told."""
         result = await self._settle()
         if result.changed and not self._complained:
@@ -134,11 +158,14 @@ class Watch:
             if not change.done():
                 self._complain("a change was found of which no event had told")
 
-    async def _change(self, stop: asyncio.Event) -> None:
+    async def _change(self, watched: frozenset[Path], stop: asyncio.Event) -> Changed:
         """Until one burst of changes is over, or `stop`; where nothing can be watched, until `stop`."""
+        if not watched:
+            await stop.wait()
+            return frozenset()
         try:
             changes = awatch(
-                *self._directories(),
+                *watched,
                 watch_filter=None,
                 debounce=BURST,
                 step=QUIET,
@@ -147,13 +174,14 @@ class Watch:
                 recursive=False,
             )
             async with aclosing(changes):
-                await anext(changes, None)
+                return frozenset(Path(path) for _, path in await anext(changes, None) or ())
         except FileNotFoundError:
             # A directory went between its name and its watch: that is a change.
             await asyncio.sleep(QUIET / 1000)
         except (OSError, RuntimeError) as error:
             self._complain(f"its directory cannot be watched ({error})")
             await stop.wait()
+        return frozenset()
 
     def _complain(self, why: str) -> None:
         if not self._complained:
