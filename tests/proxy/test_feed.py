@@ -60,7 +60,7 @@ class Reading:
             else:
                 request, data = self.feed.head(data)
                 if request is not None:
-                    names = [name for name, _ in request.raw_headers]
+                    names = [name for name, _ in request.raw_fields]
                     self.messages.append(Message(request.method, request.path, names))
             assert before.endswith(data)
             assert len(data) < len(before), "nothing was used"
@@ -569,3 +569,72 @@ def test_a_body_of_any_size_may_pass(loop: asyncio.AbstractEventLoop, limit: int
     reading = limited(loop, body=limit)
     reading.give(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
     assert reading.feed.announced == 1_000_000
+
+
+# ---------------------------------------------------------------------------- the same fields again
+
+LINES = (
+    b"GET / HTTP/1.1", b"GET /a?b=c HTTP/1.1", b"GET http://other/a HTTP/1.1", b"GET * HTTP/1.1", b"HEAD / HTTP/1.1",
+    b"POST / HTTP/1.1", b"get / HTTP/1.1", b"GET / HTTP/1.0", b"GET / HTTP/2.0", b"GET / HTTP/0.9", b"GET /", b"GET",
+    b"GET  / HTTP/1.1", b"GET / HTTP/1.1 ", b" GET / HTTP/1.1", b"GET /\xc3\xa4 HTTP/1.1", b"GET /a b HTTP/1.1", b"",
+    b"GET / HTTP/1.1\r\nX: y", b"GET / HTTP/1.1\nX: y", b"GET / HTTP/1.1\r\n\r\nGET /2 HTTP/1.1",
+    b"\r\nGET /3 HTTP/1.1",
+    b"CONNECT h:1 HTTP/1.1", b"PRI * HTTP/1.1", b"GET / RTSP/1.1", b"GET /\r HTTP/1.1", b"GET /\0 HTTP/1.1",
+    b"GET /" + b"x" * 2000 + b" HTTP/1.1", b"POST / HTTP/1.1\r\nContent-Length: 2", b"GET / HTTP/1.1\r\nHost: a",
+)  # fmt: skip
+BLOCKS = (
+    b"Host: h\r\nX-A: 1\r\n", b"Host: h\r\nConnection: keep-alive\r\nCookie: a=b\r\n",
+    b"Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+    b"Host: h\r\nContent-Length: 2\r\n", b"Host: h\r\nContent-Length: 0\r\n",
+    b"Host: h\r\nTransfer-Encoding: chunked\r\n", b"",
+)  # fmt: skip
+
+
+def told(feed: Feed, data: bytes) -> tuple[object, ...]:
+    """All that can be known of the first request in the data, or why it is none."""
+    try:
+        request, rest = feed.head(data)
+    except Refusal as refusal:
+        return type(refusal), refusal.detail
+    if request is None:
+        return rest, feed.in_head
+    shape = (request.method, request.path, request.version, request.should_close, request.chunked)
+    return shape, tuple(request.raw_fields), rest, feed.body_expected, feed.announced
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+@pytest.mark.parametrize("line", LINES, ids=lambda line: repr(line[:30]))
+def test_a_request_with_the_fields_of_the_one_before_is_read_as_any_other(
+    loop: asyncio.AbstractEventLoop, line: bytes, block: bytes
+) -> None:
+    """Whatever its request line, a head means on a connection that has seen its fields what it means on a fresh one."""
+    data = b"%b\r\n%b\r\n" % (line, block)
+    limits = Limits(head=1024)
+    fresh = told(Feed(limits, loop), data)
+    feed = Feed(limits, loop)
+    known, _ = feed.head(
+        b"GET /before HTTP/1.1\r\nHost: h\r\n\r\n" if not block else b"GET /b HTTP/1.1\r\n%b\r\n" % block
+    )
+    assert known is not None
+    while feed.body_expected:
+        feed.body(b"0\r\n\r\n" if known.chunked else b"xx")
+    assert told(feed, data) == fresh
+
+
+def test_the_same_fields_are_read_once(loop: asyncio.AbstractEventLoop) -> None:
+    """A client that repeats its fields gets the request of before with another target, and what it read."""
+    feed = Feed(Limits(), loop)
+    first, _ = feed.head(b"GET /1 HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n")
+    again, _ = feed.head(b"GET /2 HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n")
+    other, _ = feed.head(b"GET /2 HTTP/1.1\r\nHost: h\r\nA: c\r\n\r\n")
+    assert again is first
+    assert again is not None
+    assert again.path == "/2"
+    assert other is not first
+
+
+def test_long_heads_are_not_kept(loop: asyncio.AbstractEventLoop) -> None:
+    """An idle connection holds 4 KiB of its client's last head at the most."""
+    feed = Feed(Limits(), loop)
+    head = b"GET / HTTP/1.1\r\nHost: h\r\nA: %b\r\n\r\n" % (b"x" * 4096)
+    assert feed.head(head)[0] is not feed.head(head)[0]

@@ -19,6 +19,7 @@ from tlsproxy.proxy.heads import (
     Field,
     ForApp,
     Framing,
+    Request,
     for_app,
     from_app,
     passes_as_trailer,
@@ -39,6 +40,11 @@ class Head(NamedTuple):
     chunked: bool = False
 
 
+def asked(head: Head, peer: Peer, new_id: bytes) -> ForApp:
+    """What the app is asked."""
+    return for_app(Request(head), peer, new_id)
+
+
 def stranger() -> Peer:
     return Forwarding(app_authority=b"app:80").peer("192.0.2.1")
 
@@ -48,7 +54,7 @@ def proxy() -> Peer:
 
 
 def rewritten(*fields: Field, peer: Peer | None = None) -> ForApp:
-    return for_app(Head((HOST, *fields)), peer or stranger(), b"new")
+    return asked(Head((HOST, *fields)), peer or stranger(), b"new")
 
 
 def lines(head: bytes) -> list[bytes]:
@@ -179,7 +185,12 @@ def test_what_may_stand_once_is_refused_twice(name: bytes) -> None:
 def test_what_is_noted_is_told() -> None:
     """Agent, referer and host are handed on for the request line."""
     told = rewritten((b"user-AGENT", b"curl"), (b"Referer", b"http://x/\xff"))
-    assert (told.agent, told.referer, told.host, told.client) == (b"curl", b"http://x/\xff", b"shop", "192.0.2.1")
+    assert (told.fields.agent, told.fields.referer, told.host, told.client) == (
+        b"curl",
+        b"http://x/\xff",
+        b"shop",
+        "192.0.2.1",
+    )
 
 
 def test_names_are_remembered_within_bounds() -> None:
@@ -274,7 +285,7 @@ BAD_HOSTS = [
 @pytest.mark.parametrize(("target", "host", "for_the_app", "host_for_the_app"), TARGETS)
 def test_targets(target: str, host: bytes, for_the_app: bytes, host_for_the_app: bytes) -> None:
     """Origin-form and `*` pass as they came; absolute-form becomes origin-form with its authority as Host."""
-    result = for_app(Head([(b"a", b"1"), (b"host", host), (b"b", b"2")], target), stranger(), b"id")
+    result = asked(Head([(b"a", b"1"), (b"host", host), (b"b", b"2")], target), stranger(), b"id")
     assert (result.target, result.host) == (for_the_app, host_for_the_app)
     assert result.head.startswith(b"GET %b HTTP/1.1\r\n" % for_the_app)
     assert [line for line in lines(result.head) if line in {b"a: 1", b"b: 2"}] == [b"a: 1", b"b: 2"]
@@ -287,13 +298,13 @@ def test_targets(target: str, host: bytes, for_the_app: bytes, host_for_the_app:
 def test_bad_targets(target: str) -> None:
     """A target of no known form, with a fragment or with user information is refused."""
     with pytest.raises(BadRequest):
-        for_app(Head(path=target), stranger(), b"id")
+        asked(Head(path=target), stranger(), b"id")
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_hosts(host: bytes) -> None:
     """A registered name, an IPv4 or a bracketed IPv6 address, with or without a port, is a Host."""
-    assert for_app(Head([(b"Host", host)]), stranger(), b"id").host == host
+    assert asked(Head([(b"Host", host)]), stranger(), b"id").host == host
 
 
 @pytest.mark.parametrize("host", BAD_HOSTS)
@@ -301,32 +312,32 @@ def test_hosts(host: bytes) -> None:
 def test_bad_hosts(host: bytes, peer: Peer) -> None:
     """Anything else is refused, whoever sends it."""
     with pytest.raises(BadRequest):
-        for_app(Head([(b"Host", host)]), peer, b"id")
+        asked(Head([(b"Host", host)]), peer, b"id")
 
 
 @pytest.mark.parametrize("host", [host for host in BAD_HOSTS if not set(host) & set(b"/?#")])
 def test_bad_authorities(host: bytes) -> None:
     """So it is where it comes as the authority of the target."""
     with pytest.raises(BadRequest):
-        for_app(Head(path=f"http://{host.decode('latin-1')}/"), stranger(), b"id")
+        asked(Head(path=f"http://{host.decode('latin-1')}/"), stranger(), b"id")
 
 
 @pytest.mark.parametrize("host", BAD_HOSTS)
 def test_a_bad_host_is_refused_beside_an_authority(host: bytes) -> None:
     """A Host that does not count is a bad Host still (RFC 9112 section 3.2)."""
     with pytest.raises(BadRequest):
-        for_app(Head([(b"Host", host)], "http://other/"), stranger(), b"id")
+        asked(Head([(b"Host", host)], "http://other/"), stranger(), b"id")
 
 
 def test_an_absolute_target_needs_no_host() -> None:
     """An HTTP/1.0 request whose target names the authority gets a Host from it."""
-    result = for_app(Head([(b"a", b"1")], "http://other/", version=(1, 0)), stranger(), b"id")
+    result = asked(Head([(b"a", b"1")], "http://other/", version=(1, 0)), stranger(), b"id")
     assert lines(result.head)[:2] == [b"Host: other", b"a: 1"]
 
 
 def test_an_old_client_that_names_no_host_gets_the_apps() -> None:
     """HTTP/1.0 without Host is forwarded with the app's own authority, and nothing is said of a host."""
-    result = for_app(Head([], version=(1, 0)), stranger(), b"id")
+    result = asked(Head([], version=(1, 0)), stranger(), b"id")
     assert result.host == b""
     assert b"Host: app:80" in lines(result.head)
     assert not [line for line in lines(result.head) if line.startswith(b"X-Forwarded-Host")]
@@ -354,7 +365,7 @@ REQUESTS: list[tuple[str, Head, type[Refusal]]] = [
 def test_requests_that_are_refused(head: Head, refusal: type[Refusal]) -> None:
     """What another parser could read otherwise is refused, with the status that says why."""
     with pytest.raises(refusal):
-        for_app(head, stranger(), b"id")
+        asked(head, stranger(), b"id")
 
 
 def test_the_coding_is_announced_as_ours() -> None:
@@ -364,14 +375,14 @@ def test_the_coding_is_announced_as_ours() -> None:
 
 def test_an_old_client_is_spoken_for_in_1_1() -> None:
     """The app always gets HTTP/1.1."""
-    assert for_app(Head(version=(1, 0)), stranger(), b"id").head.startswith(b"GET / HTTP/1.1\r\n")
+    assert asked(Head(version=(1, 0)), stranger(), b"id").head.startswith(b"GET / HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize(("version", "passed"), [((1, 1), True), ((1, 0), False)])
 def test_expect(version: tuple[int, int], passed: bool) -> None:
     """A client's Expect goes on, but for an HTTP/1.0 client, who can't have meant it."""
-    result = for_app(Head([HOST, (b"expect", b"100-continue")], version=version), stranger(), b"id")
-    assert result.expects is passed
+    result = asked(Head([HOST, (b"expect", b"100-continue")], version=version), stranger(), b"id")
+    assert result.fields.expects is passed
     assert (b"Expect: 100-continue" in lines(result.head)) is passed
 
 
@@ -389,7 +400,7 @@ def test_expect(version: tuple[int, int], passed: bool) -> None:
 def test_who_waits_for_100(value: bytes, waits: bool) -> None:
     """Expect is a list; what it holds goes on, known or not (RFC 9110 section 10.1.1)."""
     result = rewritten((b"Expect", value))
-    assert result.expects is waits
+    assert result.fields.expects is waits
     assert b"Expect: " + value in lines(result.head)
 
 

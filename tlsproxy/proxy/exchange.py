@@ -125,8 +125,8 @@ class Exchange(Record):
     def __init__(self, service: Service, stream: Stream, request: Request, *, has_body: bool) -> None:
         super().__init__(stream.client, request)
         rewritten = for_app(request, stream.client.peer, service.journal.next_id())
-        self._head, _, self._host, self.request_id, self.address, self.agent, self.referer, expects, offered = rewritten
-        self._offered = offered
+        self._head, _, self._host, self.request_id, self.address, fields = rewritten
+        _, _, self.agent, self.referer, expects, self._offered, _ = fields
         self._service = service
         self._stream: Stream | None = stream
         self._upstream: Upstream | None = None

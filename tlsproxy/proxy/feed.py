@@ -3,7 +3,10 @@
 Input is cut where a message ends before the parser sees it, so that it never holds more than one message:
 
 - a head ends at the first CRLF CRLF, a chunked body where its chunks do; bodies with a length are counted, not parsed;
-- a message that leaves the parser in a state of its own (chunked, Upgrade) is followed by a fresh parser (0.3 us).
+- a message that leaves the parser in a state of its own (chunked, Upgrade) is followed by a fresh parser (0.3 us);
+- a client says the same fields again and again: where they are those of the request before, byte for byte, the parser
+  is fed the request line alone. How fields are read depends on nothing else than method and version, which have to be
+  the same as well, and no such message has a body. A browser's head costs 2 us then, not 13.
 
 So a trailer never turns up among the next request's fields, nothing behind an upgrade vanishes, and a good request
 before garbage is answered.
@@ -15,12 +18,14 @@ Used of aiohttp beyond its documented surface: `aiohttp.http.HttpRequestParser` 
 
 import asyncio
 import re
+from collections.abc import Sequence
 
 from aiohttp import http_parser
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
+from tlsproxy.proxy.heads import Request
 from tlsproxy.proxy.limits import LENGTH_DIGITS, Limits
 from tlsproxy.proxy.refusals import BadRequest, BodyTooLarge, FieldsTooLarge, Refusal, TargetTooLong
 
@@ -32,6 +37,11 @@ _VERSION = b" HTTP/1."
 # nginx and Envoy allow about a thousand; the head's size bounds them anyway.
 _MAX_FIELDS = 1000
 _NO_LINE = "a request line other than METHOD TARGET HTTP/1.1, or 1.0, with one space between"
+# Bytes of a head whose fields are kept for comparison: a browser's with its cookies. It stays with an idle connection.
+_REMEMBERED = 4 * 1024
+# What stands in place of fields that are known: the parser wants a Host.
+_HOST_ALONE = b"\r\nHost: h\r\n\r\n"
+_VERSION_SIZE = len(b" HTTP/1.1")
 # Where a payload would pause its protocol: above anything that one read brings.
 _PAYLOAD_LIMIT = 1024 * 1024
 
@@ -69,6 +79,7 @@ class Feed:
 
     __slots__ = (
         "_chunks",
+        "_fields",
         "_limits",
         "_line",
         "_lined",
@@ -76,6 +87,7 @@ class Feed:
         "_parser",
         "_payload",
         "_remaining",
+        "_request",
         "_seam",
         "_taken",
         "body_expected",
@@ -86,6 +98,10 @@ class Feed:
         self._limits = limits
         self._loop = loop
         self._parser = self._fresh()
+        self._request: Request | None = None
+        """One before, whose fields may come again; None: there is none."""
+        self._fields = b""
+        """They as they came, with the version and the end of line before them."""
         self._payload: StreamReader | None = None
         self._remaining = 0
         """Bytes left of a body with a length."""
@@ -119,45 +135,65 @@ class Feed:
 
     # ------------------------------------------------------------------ heads
 
-    def head(self, data: bytes) -> tuple[RawRequestMessage | None, bytes]:
+    def head(self, data: bytes) -> tuple[Request | None, bytes]:
         """Read on in a head.
 
         Returns:
-            The request when its head is whole, else None; and the bytes behind what was used.
+            The request when its head is whole, else None, good until the next call; and the bytes behind what was used.
 
         Raises:
             Refusal: it is none, or too large; the connection can't be read on.
         """
+        if self._request is not None and data.endswith(self._fields) and self._repeats(data):
+            return self._request, b""
         if not self.in_head and data[0] in b"\r\n":
             data = self._past_empty_lines(data)
             if not data:
                 return None, b""
         piece, rest = self._cut(data)
         self._taken += len(piece)
-        self.in_head = True
         if self._taken > self._limits.head:
             raise self._too_large(piece)
-        try:
-            messages, _, _ = self._parser.feed_data(piece)
-        except HttpProcessingError as error:
-            raise _refusal(error) from error
+        self.in_head = True
+        messages = self._parsed(piece)
         if not messages:
             if not self._lined:
                 self._begin_line(piece)
             return None, rest
         message, payload = messages[0]
-        if self._line:
+        whole = not self._line
+        if not whole:
             piece = self._line + piece
             self._line = b""
             self._lined = False
-        # The parser gives no target for a CONNECT without one.
-        if not piece.startswith(_VERSION, len(message.method) + len(message.path or "") + 1):
-            raise BadRequest(_NO_LINE)
+        _check_line(piece, message)
         self._taken = 0
         self.in_head = False
+        request = Request(message)
         if payload is not EMPTY_PAYLOAD or message.upgrade:
             self._expect_body(message, payload)
-        return message, rest
+        elif whole and len(piece) <= _REMEMBERED and not message.should_close:
+            self._request, self._fields = request, piece[piece.find(b"\r\n") - _VERSION_SIZE :]
+        return request, rest
+
+    def _repeats(self, data: bytes) -> bool:
+        """Whether the data is one head with the fields of the request before, which then is this one."""
+        request, at = self._request, len(data) - len(self._fields) + _VERSION_SIZE
+        if request is None or self.in_head or self._seam or data.find(b"\n") != at + 1 or len(data) > self._limits.head:
+            return False
+        message, _ = self._parsed(data[:at] + _HOST_ALONE)[0]
+        if message.method != request.method:
+            return False
+        _check_line(data, message)
+        request.path = message.path
+        return True
+
+    def _parsed(self, piece: bytes) -> Sequence[tuple[RawRequestMessage, StreamReader]]:
+        try:
+            messages, _, _ = self._parser.feed_data(piece)
+        except HttpProcessingError as error:
+            raise _refusal(error) from error
+        return messages
 
     def _past_empty_lines(self, data: bytes) -> bytes:
         """What comes behind empty lines, which are none of a request (RFC 9112 section 2.2)."""
@@ -328,6 +364,13 @@ def _chunk_size(line: bytes) -> int:
         # Another reader's signed 64 bits would not hold it, nor what it adds.
         raise BadRequest("a chunk of more than 2**60 bytes")
     return size
+
+
+def _check_line(head: bytes, message: RawRequestMessage) -> None:
+    """Refuse a request line that the parser is too kind to."""
+    # The parser gives no target for a CONNECT without one.
+    if not head.startswith(_VERSION, len(message.method) + len(message.path or "") + 1):
+        raise BadRequest(_NO_LINE)
 
 
 def _refusal(error: HttpProcessingError) -> Refusal:

@@ -107,7 +107,7 @@ _response_kinds = _Kinds(RESPONSE_FIELDS, twins=False)
 # ---------------------------------------------------------------------------- requests
 
 
-class Request(Protocol):
+class Message(Protocol):
     """A request head as the parser gives it (aiohttp's RawRequestMessage has this shape)."""
 
     @property
@@ -135,18 +135,32 @@ class Request(Protocol):
         """Whether the body comes in chunks."""
 
 
-class ForApp(NamedTuple):
-    """A request head as the app gets it, and what the exchange needs to know of it."""
+class Request:
+    """A request head, which keeps what was made of its fields for the next request that has the same ones.
 
-    head: bytes
-    """Whole, with its empty line; it announces the body's framing as the client did."""
-    target: bytes
-    """In origin-form or `*`."""
-    host: bytes
-    """The authority that the client asked for; empty when an HTTP/1.0 client named none."""
-    request_id: bytes
-    client: str
-    """The client's address, as the nearest trusted proxy saw it."""
+    So one of these may serve many requests of a connection, one after the other: `path` is then another's.
+    """
+
+    __slots__ = ("chunked", "method", "path", "raw_fields", "read", "should_close", "version")
+
+    def __init__(self, message: Message) -> None:
+        self.method = message.method
+        self.path = message.path
+        self.version = message.version
+        self.raw_fields = message.raw_headers
+        self.should_close = message.should_close
+        self.chunked = message.chunked
+        self.read: Fields | None = None
+        """The fields as `for_app` has read them; None before that."""
+
+
+class Fields(NamedTuple):
+    """A request's fields, read: what goes on, and what they say to a proxy."""
+
+    lines: bytes
+    """What goes on, as it came; with the announcement of the body's framing as the client made it."""
+    host: bytes | None
+    """The authority that the client asked for; None when it named none."""
     agent: bytes
     """User-Agent, empty when absent; so is `referer`."""
     referer: bytes
@@ -154,6 +168,23 @@ class ForApp(NamedTuple):
     """Whether the client waits for 100 (RFC 9110 section 10.1.1)."""
     offered: bytes
     """The protocols that the connection may change to, as Upgrade names them; empty: it may not."""
+    noted: Mapping[int, bytes]
+    """Values of the noted fields by their kind."""
+
+
+class ForApp(NamedTuple):
+    """A request head as the app gets it, and what is made new for each request."""
+
+    head: bytes
+    """Whole, with its empty line."""
+    target: bytes
+    """In origin-form or `*`."""
+    host: bytes
+    """The authority that the client asked for; empty when an HTTP/1.0 client named none."""
+    request_id: bytes
+    client: str
+    """The client's address, as the nearest trusted proxy saw it."""
+    fields: Fields
 
 
 def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
@@ -168,31 +199,15 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
         BadRequest: two parsers could read it differently (RFC 9112 sections 3.2 and 6.3).
         MethodRefused: CONNECT.
     """
-    version = request.version
-    if request.method == "CONNECT":
-        raise MethodRefused("CONNECT")
-    lines: list[bytes] = []
-    noted: dict[int, bytes] = {}
-    for field in request.raw_headers:
-        kind = _request_kinds[field[0]]
-        if kind != PASS:
-            if kind & NOTE:
-                noted[kind] = field[1] if kind not in noted else _joined(kind, noted[kind], field[1])
-            if not kind & PASS:
-                continue
-        lines.append(b"%b: %b\r\n" % field)
+    fields = request.read
+    if fields is None:
+        fields = request.read = _read(request)
     target = request.path.encode("utf-8", "surrogateescape")
-    host = noted.get(HOST)
-    if target[:1] != b"/" or "#" in request.path or not host:
-        target, host = _unusual_target(request, target, host, lines, peer)
-    if CONNECTION in noted and (named := _options(noted[CONNECTION]).named):
-        lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
-    if LENGTH in noted or CODING in noted:
-        _frame(noted, version, lines)
-    offered, expects = b"", False
-    if (UPGRADE in noted or EXPECT in noted) and version == (1, 1):
-        offered, expects = _ask(noted, lines)
+    lines, host = fields.lines, fields.host
+    if target[:1] != b"/" or b"#" in target or not host:
+        target, host, lines = _unusual_target(request, target, fields, peer)
     if peer.trusted:
+        noted = fields.noted
         forwarded, client = peer.extended(host, Said(*(noted.get(kind, b"") for kind in _SAID)))
         request_id = noted.get(REQUEST_ID) or new_id
     else:
@@ -200,12 +215,37 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
     head = b"%b %b HTTP/1.1\r\n%b%bX-Request-ID: %b\r\n\r\n" % (
         request.method.encode(),
         target,
-        b"".join(lines),
+        lines,
         forwarded,
         request_id,
     )
+    return ForApp(head, target, host, request_id, client, fields)
+
+
+def _read(request: Request) -> Fields:
+    """Read a request's fields, which costs more than all the rest."""
+    if request.method == "CONNECT":
+        raise MethodRefused("CONNECT")
+    version = request.version
+    lines: list[bytes] = []
+    noted: dict[int, bytes] = {}
+    for field in request.raw_fields:
+        kind = _request_kinds[field[0]]
+        if kind != PASS:
+            if kind & NOTE:
+                noted[kind] = field[1] if kind not in noted else _joined(kind, noted[kind], field[1])
+            if not kind & PASS:
+                continue
+        lines.append(b"%b: %b\r\n" % field)
+    if CONNECTION in noted and (named := _options(noted[CONNECTION]).named):
+        lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
+    if LENGTH in noted or CODING in noted:
+        _frame(noted, version, lines)
+    offered, expects = b"", False
+    if (UPGRADE in noted or EXPECT in noted) and version == (1, 1):
+        offered, expects = _ask(noted, lines)
     agent, referer = noted.get(AGENT, b""), noted.get(REFERER, b"")
-    return ForApp(head, target, host, request_id, client, agent, referer, expects, offered)
+    return Fields(b"".join(lines), noted.get(HOST), agent, referer, expects, offered, noted)
 
 
 _SAID = (FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT)
@@ -219,13 +259,12 @@ def _joined(kind: int, before: bytes, value: bytes) -> bytes:
     return b"%b, %b" % (before, value)
 
 
-def _unusual_target(
-    request: Request, target: bytes, host: bytes | None, lines: list[bytes], peer: Peer
-) -> tuple[bytes, bytes]:
-    """Target and host of a request that has no plain path or names no host (None); the Host line is put right.
+def _unusual_target(request: Request, target: bytes, fields: Fields, peer: Peer) -> tuple[bytes, bytes, bytes]:
+    """Target, host and lines of a request that has no plain path or names no host; the Host line is put right.
 
     An absolute-form target becomes origin-form, its authority takes Host's place (RFC 9112 section 3.2.2).
     """
+    lines, host = fields.lines, fields.host
     if b"#" in target:
         raise BadRequest("a fragment in the request target")
     if target[:1] != b"/" and target != b"*":
@@ -236,16 +275,18 @@ def _unusual_target(
         if authority != host:
             if host is not None:
                 check_host(host)
-            lines[:] = [line for line in lines if line[:5].lower() != b"host:"]
-            lines.insert(0, b"Host: %b\r\n" % authority)
+            lines = b"Host: %b\r\n%b" % (authority, _HOST_LINE.sub(b"", lines))
         if not rest and request.method == "OPTIONS":
-            return b"*", authority
-        return rest if rest[:1] == b"/" else b"/" + rest, authority
+            return b"*", authority, lines
+        return rest if rest[:1] == b"/" else b"/" + rest, authority, lines
     if host == b"":
         raise BadRequest("an empty Host")
     if host is None:
-        lines.append(b"Host: %b\r\n" % peer.forwarding.app_authority)
-    return target, host or b""
+        lines += b"Host: %b\r\n" % peer.forwarding.app_authority
+    return target, host or b"", lines
+
+
+_HOST_LINE = re.compile(rb"^host:.*\n", re.IGNORECASE | re.MULTILINE)
 
 
 def _frame(noted: Mapping[int, bytes], version: tuple[int, int], lines: list[bytes]) -> None:

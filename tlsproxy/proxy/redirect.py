@@ -48,7 +48,7 @@ class Redirect(Record):
         if not rewritten.host:
             raise BadRequest("no Host to redirect to")
         self.request_id, self.address = rewritten.request_id, rewritten.client
-        self.agent, self.referer = rewritten.agent, rewritten.referer
+        self.agent, self.referer = rewritten.fields.agent, rewritten.fields.referer
         self._location = service.location(rewritten.host, rewritten.target)
         self._service = service
         self._stream: Stream | None = stream

@@ -6,7 +6,7 @@ response's head comes together with what of its body was in the same read, so th
 
 import asyncio
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from tlsproxy.proxy.app_reads import buffer, last_words, view
@@ -65,7 +65,11 @@ class Upstream(asyncio.BufferedProtocol):
         "_transport",
         "_writing_paused",
         "idle_since",
+        "write",
     )
+
+    write: Callable[[bytes], None]
+    """Sends bytes of the request; the borrower stops when it is told `app_slow`."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -94,10 +98,6 @@ class Upstream(asyncio.BufferedProtocol):
             # Reading stays paused until that has been heard, unless the borrower holds it for longer.
             self._holding = False
             asyncio.get_running_loop().call_soon(self._hear_early)
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of the request; the borrower stops when it is told `app_slow`."""
-        self._transport.write(data)
 
     def hold(self) -> None:
         """Read no more of the response for now: the client is slow."""
@@ -170,6 +170,7 @@ class Upstream(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        self.write = self._transport.write
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Where to read to."""
