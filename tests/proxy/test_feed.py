@@ -621,6 +621,17 @@ def test_a_request_with_the_fields_of_the_one_before_is_read_as_any_other(
     assert told(feed, data) == fresh
 
 
+@pytest.mark.parametrize("begun", [b"GET /begun HTTP/1.1\r\nA: ", b"GET /begun HTTP/1.1\r\n", b"\r", b"G", b"\r\n"])
+def test_what_was_begun_before_is_not_forgotten(loop: asyncio.AbstractEventLoop, begun: bytes) -> None:
+    """A read that looks like a request with the same fields is the end of the head that was begun before it."""
+    request = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+    fresh, feed = Feed(Limits(), loop), Feed(Limits(), loop)
+    feed.head(request)
+    for either in (fresh, feed):
+        assert told(either, begun)[0] == b""
+    assert told(feed, request) == told(fresh, request)
+
+
 def test_the_same_fields_are_read_once(loop: asyncio.AbstractEventLoop) -> None:
     """A client that repeats its fields gets the request of before with another target, and what it read."""
     feed = Feed(Limits(), loop)

@@ -172,7 +172,7 @@ class Feed:
         request = Request(message)
         if payload is not EMPTY_PAYLOAD or message.upgrade:
             self._expect_body(message, payload)
-        elif whole and len(piece) <= _REMEMBERED and not message.should_close:
+        elif whole and len(piece) <= _REMEMBERED:
             self._request, self._fields = request, piece[piece.find(b"\r\n") - _VERSION_SIZE :]
         return request, rest
 
