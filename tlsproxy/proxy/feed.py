@@ -179,7 +179,7 @@ class Feed:
     def _repeats(self, data: bytes) -> bool:
         """Whether the data is one head with the fields of the request before, which then is this one."""
         request, at = self._request, len(data) - len(self._fields) + _VERSION_SIZE
-        if request is None or self.in_head or self._seam or data.find(b"\n") != at + 1 or len(data) > self._limits.head:
+        if request is None or self._seam or data.find(b"\n") != at + 1 or len(data) > self._limits.head:
             return False
         message, _ = self._parsed(data[:at] + _HOST_ALONE)[0]
         if message.method != request.method:
