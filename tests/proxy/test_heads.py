@@ -17,9 +17,9 @@ from tlsproxy.proxy.heads import (
     SET_COOKIE,
     TRANSPORT_SECURITY,
     Field,
-    ForApp,
     Framing,
     Request,
+    Told,
     for_app,
     from_app,
     passes_as_trailer,
@@ -40,9 +40,26 @@ class Head(NamedTuple):
     chunked: bool = False
 
 
+class ForApp(NamedTuple):
+    """A request as the app gets it."""
+
+    head: bytes
+    target: bytes
+    request_id: bytes
+    told: Told
+
+    @property
+    def host(self) -> bytes:
+        return self.told.host
+
+    @property
+    def client(self) -> str:
+        return self.told.client
+
+
 def asked(head: Head, peer: Peer, new_id: bytes) -> ForApp:
     """What the app is asked."""
-    return for_app(Request(head), peer, new_id)
+    return ForApp(*for_app(Request(head), peer, new_id))
 
 
 def stranger() -> Peer:
@@ -185,7 +202,7 @@ def test_what_may_stand_once_is_refused_twice(name: bytes) -> None:
 def test_what_is_noted_is_told() -> None:
     """Agent, referer and host are handed on for the request line."""
     told = rewritten((b"user-AGENT", b"curl"), (b"Referer", b"http://x/\xff"))
-    assert (told.fields.agent, told.fields.referer, told.host, told.client) == (
+    assert (told.told.agent, told.told.referer, told.host, told.client) == (
         b"curl",
         b"http://x/\xff",
         b"shop",
@@ -382,7 +399,7 @@ def test_an_old_client_is_spoken_for_in_1_1() -> None:
 def test_expect(version: tuple[int, int], passed: bool) -> None:
     """A client's Expect goes on, but for an HTTP/1.0 client, who can't have meant it."""
     result = asked(Head([HOST, (b"expect", b"100-continue")], version=version), stranger(), b"id")
-    assert result.fields.expects is passed
+    assert result.told.expects is passed
     assert (b"Expect: 100-continue" in lines(result.head)) is passed
 
 
@@ -400,7 +417,7 @@ def test_expect(version: tuple[int, int], passed: bool) -> None:
 def test_who_waits_for_100(value: bytes, waits: bool) -> None:
     """Expect is a list; what it holds goes on, known or not (RFC 9110 section 10.1.1)."""
     result = rewritten((b"Expect", value))
-    assert result.fields.expects is waits
+    assert result.told.expects is waits
     assert b"Expect: " + value in lines(result.head)
 
 

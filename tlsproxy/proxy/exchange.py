@@ -124,9 +124,8 @@ class Exchange(Record):
 
     def __init__(self, service: Service, stream: Stream, request: Request, *, has_body: bool) -> None:
         super().__init__(stream.client, request)
-        rewritten = for_app(request, stream.client.peer, service.journal.next_id())
-        self._head, _, self._host, self.request_id, self.address, fields = rewritten
-        _, _, self.agent, self.referer, expects, self._offered, _ = fields
+        self._head, _, self.request_id, told = for_app(request, stream.client.peer, service.journal.next_id())
+        _, self._host, _, self.address, self.agent, self.referer, expects, self._offered = told
         self._service = service
         self._stream: Stream | None = stream
         self._upstream: Upstream | None = None

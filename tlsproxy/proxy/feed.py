@@ -4,9 +4,9 @@ Input is cut where a message ends before the parser sees it, so that it never ho
 
 - a head ends at the first CRLF CRLF, a chunked body where its chunks do; bodies with a length are counted, not parsed;
 - a message that leaves the parser in a state of its own (chunked, Upgrade) is followed by a fresh parser (0.3 us);
-- a client says the same fields again and again: where they are those of the request before, byte for byte, the parser
-  is fed the request line alone. How fields are read depends on nothing else than method and version, which have to be
-  the same as well, and no such message has a body. A browser's head costs 2 us then, not 13.
+- a head that differs from one before, on the same connection, in nothing but its target is not parsed again, if the
+  target is a path of RFC 3986's characters and the head before had no body. A client repeats its fields with every
+  request: a browser's head costs 1 us then, not 13.
 
 So a trailer never turns up among the next request's fields, nothing behind an upgrade vanishes, and a good request
 before garbage is answered.
@@ -39,9 +39,8 @@ _MAX_FIELDS = 1000
 _NO_LINE = "a request line other than METHOD TARGET HTTP/1.1, or 1.0, with one space between"
 # Bytes of a head whose fields are kept for comparison: a browser's with its cookies. It stays with an idle connection.
 _REMEMBERED = 4 * 1024
-# What stands in place of fields that are known: the parser wants a Host.
-_HOST_ALONE = b"\r\nHost: h\r\n\r\n"
-_VERSION_SIZE = len(b" HTTP/1.1")
+# A path and query of which no parser thinks otherwise than another (RFC 3986 section 3.3).
+_PLAIN_PATH = re.compile(rb"/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
 # Where a payload would pause its protocol: above anything that one read brings.
 _PAYLOAD_LIMIT = 1024 * 1024
 
@@ -78,6 +77,7 @@ class Feed:
     """
 
     __slots__ = (
+        "_begin",
         "_chunks",
         "_fields",
         "_limits",
@@ -99,9 +99,11 @@ class Feed:
         self._loop = loop
         self._parser = self._fresh()
         self._request: Request | None = None
-        """One before, whose fields may come again; None: there is none."""
+        """One before, which may come again with another path; None: there is none."""
+        self._begin = b""
+        """Its method, and the space behind that."""
         self._fields = b""
-        """They as they came, with the version and the end of line before them."""
+        """All of it behind its target, as it came."""
         self._payload: StreamReader | None = None
         self._remaining = 0
         """Bytes left of a body with a length."""
@@ -172,20 +174,19 @@ class Feed:
         request = Request(message)
         if payload is not EMPTY_PAYLOAD or message.upgrade:
             self._expect_body(message, payload)
-        elif whole and len(piece) <= _REMEMBERED:
-            self._request, self._fields = request, piece[piece.find(b"\r\n") - _VERSION_SIZE :]
+        elif whole and message.path and len(piece) <= _REMEMBERED:
+            self._request, self._begin = request, piece[: piece.find(b" ") + 1]
+            self._fields = piece[piece.find(_VERSION) :]
         return request, rest
 
     def _repeats(self, data: bytes) -> bool:
-        """Whether the data is one head with the fields of the request before, which then is this one."""
-        request, at = self._request, len(data) - len(self._fields) + _VERSION_SIZE
-        if request is None or self._seam or data.find(b"\n") != at + 1 or len(data) > self._limits.head:
+        """Whether the data, whose end is that of the request before, is it again with another path; which it then has."""
+        begin, end = self._begin, len(data) - len(self._fields)
+        path = _PLAIN_PATH.fullmatch(data, len(begin), end)
+        if path is None or not data.startswith(begin) or self._seam or len(data) > self._limits.head:
             return False
-        message, _ = self._parsed(data[:at] + _HOST_ALONE)[0]
-        if message.method != request.method:
-            return False
-        _check_line(data, message)
-        request.path = message.path
+        assert self._request is not None
+        self._request.path = path[0].decode()
         return True
 
     def _parsed(self, piece: bytes) -> Sequence[tuple[RawRequestMessage, StreamReader]]:

@@ -136,12 +136,12 @@ class Message(Protocol):
 
 
 class Request:
-    """A request head, which keeps what was made of its fields for the next request that has the same ones.
+    """A request head, which keeps what the app was told of it for the next request of the connection that is alike.
 
-    So one of these may serve many requests of a connection, one after the other: `path` is then another's.
+    So one of these may serve many requests, one after the other: `path` is then another's.
     """
 
-    __slots__ = ("chunked", "method", "path", "raw_fields", "read", "should_close", "version")
+    __slots__ = ("chunked", "method", "path", "raw_fields", "should_close", "told", "version")
 
     def __init__(self, message: Message) -> None:
         self.method = message.method
@@ -150,17 +150,21 @@ class Request:
         self.raw_fields = message.raw_headers
         self.should_close = message.should_close
         self.chunked = message.chunked
-        self.read: Fields | None = None
-        """The fields as `for_app` has read them; None before that."""
+        self.told: Told | None = None
+        """What `for_app` has made of its fields, if that holds for any other path; None before."""
 
 
-class Fields(NamedTuple):
-    """A request's fields, read: what goes on, and what they say to a proxy."""
+class Told(NamedTuple):
+    """What the app is told with a request, whatever its path and id."""
 
-    lines: bytes
-    """What goes on, as it came; with the announcement of the body's framing as the client made it."""
-    host: bytes | None
-    """The authority that the client asked for; None when it named none."""
+    rest: bytes
+    """The head behind the target, up to the request's id."""
+    host: bytes
+    """The authority that the client asked for; empty when an HTTP/1.0 client named none."""
+    request_id: bytes
+    """As a trusted proxy gave it; empty: there is to be a new one."""
+    client: str
+    """The client's address, as the nearest trusted proxy saw it."""
     agent: bytes
     """User-Agent, empty when absent; so is `referer`."""
     referer: bytes
@@ -168,26 +172,9 @@ class Fields(NamedTuple):
     """Whether the client waits for 100 (RFC 9110 section 10.1.1)."""
     offered: bytes
     """The protocols that the connection may change to, as Upgrade names them; empty: it may not."""
-    noted: Mapping[int, bytes]
-    """Values of the noted fields by their kind."""
 
 
-class ForApp(NamedTuple):
-    """A request head as the app gets it, and what is made new for each request."""
-
-    head: bytes
-    """Whole, with its empty line."""
-    target: bytes
-    """In origin-form or `*`."""
-    host: bytes
-    """The authority that the client asked for; empty when an HTTP/1.0 client named none."""
-    request_id: bytes
-    client: str
-    """The client's address, as the nearest trusted proxy saw it."""
-    fields: Fields
-
-
-def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
+def for_app(request: Request, peer: Peer, new_id: bytes) -> tuple[bytes, bytes, bytes, Told]:
     """Rewrite a request's head for the app.
 
     Args:
@@ -195,38 +182,28 @@ def for_app(request: Request, peer: Peer, new_id: bytes) -> ForApp:
         peer: who is at the other end of the client's connection.
         new_id: the request's id, unless a trusted proxy gave it one.
 
+    Returns:
+        The head with its empty line; the target, in origin-form or `*`; the id; and what else there is to know.
+
     Raises:
         BadRequest: two parsers could read it differently (RFC 9112 sections 3.2 and 6.3).
         MethodRefused: CONNECT.
     """
-    fields = request.read
-    if fields is None:
-        fields = request.read = _read(request)
     target = request.path.encode("utf-8", "surrogateescape")
-    lines, host = fields.lines, fields.host
-    if target[:1] != b"/" or b"#" in target or not host:
-        target, host, lines = _unusual_target(request, target, fields, peer)
-    if peer.trusted:
-        noted = fields.noted
-        forwarded, client = peer.extended(host, Said(*(noted.get(kind, b"") for kind in _SAID)))
-        request_id = noted.get(REQUEST_ID) or new_id
-    else:
-        forwarded, client, request_id = peer.fields(host), peer.address, new_id
-    head = b"%b %b HTTP/1.1\r\n%b%bX-Request-ID: %b\r\n\r\n" % (
-        request.method.encode(),
-        target,
-        lines,
-        forwarded,
-        request_id,
-    )
-    return ForApp(head, target, host, request_id, client, fields)
+    told = request.told
+    if told is None:
+        usual = target[:1] == b"/" and b"#" not in target
+        target, told = _read(request, target, peer)
+        if usual:
+            request.told = told
+    request_id = told.request_id or new_id
+    return b"%b %b%b%b\r\n\r\n" % (request.method.encode(), target, told.rest, request_id), target, request_id, told
 
 
-def _read(request: Request) -> Fields:
-    """Read a request's fields, which costs more than all the rest."""
+def _read(request: Request, target: bytes, peer: Peer) -> tuple[bytes, Told]:
+    """Target and fields, read: what costs more than all the rest."""
     if request.method == "CONNECT":
         raise MethodRefused("CONNECT")
-    version = request.version
     lines: list[bytes] = []
     noted: dict[int, bytes] = {}
     for field in request.raw_fields:
@@ -237,15 +214,24 @@ def _read(request: Request) -> Fields:
             if not kind & PASS:
                 continue
         lines.append(b"%b: %b\r\n" % field)
+    host = noted.get(HOST)
+    if target[:1] != b"/" or b"#" in target or not host:
+        target, host = _unusual_target(request, target, host, lines, peer)
     if CONNECTION in noted and (named := _options(noted[CONNECTION]).named):
         lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
     if LENGTH in noted or CODING in noted:
-        _frame(noted, version, lines)
+        _frame(noted, request.version, lines)
     offered, expects = b"", False
-    if (UPGRADE in noted or EXPECT in noted) and version == (1, 1):
+    if (UPGRADE in noted or EXPECT in noted) and request.version == (1, 1):
         offered, expects = _ask(noted, lines)
+    if peer.trusted:
+        forwarded, client = peer.extended(host, Said(*(noted.get(kind, b"") for kind in _SAID)))
+        request_id = noted.get(REQUEST_ID, b"")
+    else:
+        forwarded, client, request_id = peer.fields(host), peer.address, b""
+    rest = b" HTTP/1.1\r\n%b%bX-Request-ID: " % (b"".join(lines), forwarded)
     agent, referer = noted.get(AGENT, b""), noted.get(REFERER, b"")
-    return Fields(b"".join(lines), noted.get(HOST), agent, referer, expects, offered, noted)
+    return target, Told(rest, host, request_id, client, agent, referer, expects, offered)
 
 
 _SAID = (FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT)
@@ -259,12 +245,13 @@ def _joined(kind: int, before: bytes, value: bytes) -> bytes:
     return b"%b, %b" % (before, value)
 
 
-def _unusual_target(request: Request, target: bytes, fields: Fields, peer: Peer) -> tuple[bytes, bytes, bytes]:
-    """Target, host and lines of a request that has no plain path or names no host; the Host line is put right.
+def _unusual_target(
+    request: Request, target: bytes, host: bytes | None, lines: list[bytes], peer: Peer
+) -> tuple[bytes, bytes]:
+    """Target and host of a request that has no plain path or names no host (None); the Host line is put right.
 
     An absolute-form target becomes origin-form, its authority takes Host's place (RFC 9112 section 3.2.2).
     """
-    lines, host = fields.lines, fields.host
     if b"#" in target:
         raise BadRequest("a fragment in the request target")
     if target[:1] != b"/" and target != b"*":
@@ -275,18 +262,16 @@ def _unusual_target(request: Request, target: bytes, fields: Fields, peer: Peer)
         if authority != host:
             if host is not None:
                 check_host(host)
-            lines = b"Host: %b\r\n%b" % (authority, _HOST_LINE.sub(b"", lines))
+            lines[:] = [line for line in lines if line[:5].lower() != b"host:"]
+            lines.insert(0, b"Host: %b\r\n" % authority)
         if not rest and request.method == "OPTIONS":
-            return b"*", authority, lines
-        return rest if rest[:1] == b"/" else b"/" + rest, authority, lines
+            return b"*", authority
+        return rest if rest[:1] == b"/" else b"/" + rest, authority
     if host == b"":
         raise BadRequest("an empty Host")
     if host is None:
-        lines += b"Host: %b\r\n" % peer.forwarding.app_authority
-    return target, host or b"", lines
-
-
-_HOST_LINE = re.compile(rb"^host:.*\n", re.IGNORECASE | re.MULTILINE)
+        lines.append(b"Host: %b\r\n" % peer.forwarding.app_authority)
+    return target, host or b""
 
 
 def _frame(noted: Mapping[int, bytes], version: tuple[int, int], lines: list[bytes]) -> None:

@@ -44,12 +44,11 @@ class Redirect(Record):
 
     def __init__(self, service: RedirectService, stream: Stream, request: Request) -> None:
         super().__init__(stream.client, request)
-        rewritten = for_app(request, stream.client.peer, service.journal.next_id())
-        if not rewritten.host:
+        _, target, self.request_id, told = for_app(request, stream.client.peer, service.journal.next_id())
+        if not told.host:
             raise BadRequest("no Host to redirect to")
-        self.request_id, self.address = rewritten.request_id, rewritten.client
-        self.agent, self.referer = rewritten.fields.agent, rewritten.fields.referer
-        self._location = service.location(rewritten.host, rewritten.target)
+        self.address, self.agent, self.referer = told.client, told.agent, told.referer
+        self._location = service.location(told.host, target)
         self._service = service
         self._stream: Stream | None = stream
         self.deadline = math.inf
