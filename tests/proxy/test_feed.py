@@ -580,6 +580,8 @@ LINES = (
     b"GET / HTTP/1.1\r\nX: y", b"GET / HTTP/1.1\nX: y", b"GET / HTTP/1.1\r\n\r\nGET /2 HTTP/1.1",
     b"\r\nGET /3 HTTP/1.1",
     b"CONNECT h:1 HTTP/1.1", b"PRI * HTTP/1.1", b"GET / RTSP/1.1", b"GET /\r HTTP/1.1", b"GET /\0 HTTP/1.1",
+    b"GET //h/a//b HTTP/1.1", b"GET /%zz%C3%A4/../.;a=b,c?d?e=/&f[]=%5B HTTP/1.1", b"GET /a:80@b!$()*+~ HTTP/1.1",
+    b"GET ? HTTP/1.1",
     b"GET /" + b"x" * 2000 + b" HTTP/1.1", b"POST / HTTP/1.1\r\nContent-Length: 2", b"GET / HTTP/1.1\r\nHost: a",
 )  # fmt: skip
 BLOCKS = (

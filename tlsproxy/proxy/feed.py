@@ -174,13 +174,13 @@ class Feed:
         request = Request(message)
         if payload is not EMPTY_PAYLOAD or message.upgrade:
             self._expect_body(message, payload)
-        elif whole and message.path and len(piece) <= _REMEMBERED:
+        elif whole and len(piece) <= _REMEMBERED and not message.should_close:
             self._request, self._begin = request, piece[: piece.find(b" ") + 1]
             self._fields = piece[piece.find(_VERSION) :]
         return request, rest
 
     def _repeats(self, data: bytes) -> bool:
-        """Whether the data, whose end is that of the request before, is it again with another path; which it then has."""
+        """Whether the data, whose end is the request before's, is that one again with another path, then its own."""
         begin, end = self._begin, len(data) - len(self._fields)
         path = _PLAIN_PATH.fullmatch(data, len(begin), end)
         if path is None or not data.startswith(begin) or self._seam or len(data) > self._limits.head:

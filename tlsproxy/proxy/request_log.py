@@ -70,22 +70,22 @@ class JsonLines(RequestLog):
         self._strings: dict[bytes, str] = {b"": "null"}
 
     def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
-        strings = self._strings
+        strings, client = self._strings, record.client
         target = record.target if self._query else self._target(record)
         agent = record.agent
         referer = record.referer if self._query else self._referer(record)
-        why = f'"{reason}"' if reason else "null"
-        app_duration = f"{now - record.app_started:.6f}" if record.app_started else "null"
+        started = record.app_started
         return (
-            f'{{"time":"{self._stamp}.{millisecond:03d}Z","client":"{record.address}","method":"{record.method}",'
-            f'"target":{_quoted(target if target.isascii() else _readable(target))},"protocol":"{_protocol(record)}",'
+            f'{{"time":"{self._stamp}.{millisecond:03}Z","client":"{record.address}","method":"{record.method}",'
+            f'"target":{_quoted(target if target.isascii() else _readable(target))},'
+            f'"protocol":"{_protocol(record) if record.version != _HTTP11 else "HTTP/1.1"}",'
             f'"status":{record.status},"received":{record.received},"sent":{record.sent},'
-            f'"duration":{now - record.started:.6f},"app_duration":{app_duration},'
-            f"{record.client.shown or self._show(record.client)},"
+            f'"duration":{now - record.started:f},"app_duration":{f"{now - started:f}" if started else "null"},'
+            f"{client.shown or self._show(client)},"
             f'"request_id":{_quoted(record.request_id.decode("latin-1"))},'
             f'"user_agent":{strings.get(agent) or self._string(agent)},'
             f'"referer":{strings.get(referer) or self._string(referer)},'
-            f'"reason":{why}}}\n'
+            f'"reason":{_quoted(reason) if reason else "null"}}}\n'
         )
 
     def _string(self, value: bytes) -> str:
@@ -123,6 +123,9 @@ class CombinedLines(RequestLog):
         )
 
 
+_HTTP11 = (1, 1)
+
+
 def _readable(text: str) -> str:
     """The text with surrogates, which no other JSON parser takes, as escapes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -130,8 +133,6 @@ def _readable(text: str) -> str:
 
 def _protocol(record: Record) -> str:
     version = record.version
-    if version == (1, 1):
-        return "HTTP/1.1"
     return f"HTTP/{version[0]}.{version[1]}" if version else "-"
 
 
