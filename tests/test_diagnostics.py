@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -215,10 +216,12 @@ print("done")
 """
 
 
-def test_reader_of_standard_error_goes_away() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_reader_of_standard_error_goes_away(unbuffered: str) -> None:
     """A process whose standard error nobody reads any more goes on, and ends with status 0."""
     with subprocess.Popen(
         [sys.executable, "-c", BROKEN],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

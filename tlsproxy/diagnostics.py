@@ -6,6 +6,7 @@ asyncio's and aiohttp's loggers and Python's warnings are captured too: all of t
 
 import json
 import logging
+import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -57,6 +58,9 @@ def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the signature is logging's
         """Stay silent: what fails here has nowhere left to be reported, and must not end what logged it."""
+        if isinstance(sys.exception(), BrokenPipeError):
+            # What the stream still holds, the interpreter would try to write at its end, and make that status 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 class _Formatter(logging.Formatter):

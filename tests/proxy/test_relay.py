@@ -11,6 +11,7 @@ from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.relay import Announce, Relay, TcpFrontend
 from tlsproxy.proxy.server import Server
 from tlsproxy.proxy.tunnel import Tunnel
+from tlsproxy.proxy.upstream import Upstream
 
 TIMES = Timeouts(app_wait=30, tunnel=100)
 
@@ -42,6 +43,36 @@ def test_what_is_announced_comes_first() -> None:
             app.end()
             await until(lambda: at.lines.told == [(200, "")])
             assert [record.request_id for record, _ in at.lines.ended] == announced
+
+    run(scene())
+
+
+def test_an_app_that_has_ended_already_still_listens() -> None:
+    """The client of an app that ended its direction before the two were joined is told, and may go on."""
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        async with proxied(timeouts=TIMES) as at:
+            relaying(at)
+            with socket.socket() as closed, socket.create_server(("127.0.0.1", 0)) as listener:
+                closed.bind(("127.0.0.1", 0))
+                at.pool.address = AppAddress(*closed.getsockname())
+                client = await at.client()
+                await until(lambda: at.pool.count()["waiting"] and not at.pool.count()["opening"])
+                (relay,) = at.server._connections
+                assert isinstance(relay, Relay)
+                _, upstream = await loop.create_connection(lambda: Upstream(at.pool), *listener.getsockname())
+                app, _ = listener.accept()
+                with app:
+                    app.shutdown(socket.SHUT_WR)
+                    await until(lambda: upstream.ended_early)
+                    at.pool.withdraw(relay)
+                    relay.lent(upstream, used=False)
+                    assert await client.rest() == b""
+                    client.send(b"still there")
+                    client.end()
+                    await until(lambda: at.lines.told == [(200, "")])
+                    assert app.recv(100) == b"still there"
 
     run(scene())
 

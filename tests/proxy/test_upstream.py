@@ -252,6 +252,27 @@ def test_who_speaks_first_may_be_held() -> None:
     asyncio.run(scene())
 
 
+def test_who_ends_first_is_not_closed_before_somebody_has_it() -> None:
+    """An app that says nothing may still listen, which a tunnel's client is to find out; a request has no answer."""
+
+    async def scene() -> None:
+        async with connected() as pair:
+            pair.app.shutdown(socket.SHUT_WR)
+            await until(lambda: pair.upstream.ended_early)
+            await turns()
+            assert not pair.upstream.is_closing
+            borrower = pair.lend()
+            await until(lambda: borrower.fault)
+            assert isinstance(borrower.fault, AppReset)
+        async with connected() as pair:
+            pair.app.shutdown(socket.SHUT_WR)
+            await until(lambda: pair.upstream.ended_early)
+            pair.upstream.unclaimed(1.0)
+            assert pair.upstream.is_closing
+
+    asyncio.run(scene())
+
+
 def test_who_speaks_to_nobody_is_not_kept() -> None:
     """First words that come before the connection has become an idle one are nobody's answer."""
 

@@ -123,6 +123,8 @@ class Relay(asyncio.Protocol):
         self._server.ended(self)
         if greeting:
             tunnel.app.data_received(greeting)
+        if upstream.ended_early:
+            tunnel.app.eof_received()
 
     def unavailable(self, refusal: Refusal) -> None:
         """End the client's connection, so that it does not look like an empty answer."""

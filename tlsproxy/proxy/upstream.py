@@ -64,6 +64,7 @@ class Upstream(asyncio.BufferedProtocol):
         "_told",
         "_transport",
         "_writing_paused",
+        "ended_early",
         "idle_since",
         "write",
     )
@@ -80,6 +81,8 @@ class Upstream(asyncio.BufferedProtocol):
         self._writing_paused = False
         self._early = b""
         """What the app has said before anybody had it."""
+        self.ended_early = False
+        """Whether it has ended its direction before anybody had it."""
         self.idle_since = 0.0
         """0 until it has been idle."""
 
@@ -98,6 +101,8 @@ class Upstream(asyncio.BufferedProtocol):
             # Reading stays paused until that has been heard, unless the borrower holds it for longer.
             self._holding = False
             asyncio.get_running_loop().call_soon(self._hear_early)
+        elif self.ended_early:
+            self._transport.close()
 
     def hold(self) -> None:
         """Read no more of the response for now: the client is slow."""
@@ -146,7 +151,7 @@ class Upstream(asyncio.BufferedProtocol):
     def unclaimed(self, now: float) -> None:
         """Be idle before anybody had it; what an app has said to nobody can't be anybody's answer."""
         self.idle_since = now
-        if self._early:
+        if self._early or self.ended_early:
             self.close()
 
     @property
@@ -216,7 +221,8 @@ class Upstream(asyncio.BufferedProtocol):
         borrower = self._borrower
         if borrower is not None and self._reader.part == BODY and self._reader.end():
             self._tell(borrower)
-        return False
+        self.ended_early = borrower is None and not self.idle_since and not self._reader.heard
+        return self.ended_early
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end; a borrower is told."""
