@@ -181,6 +181,7 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.proxy.fixes": CLOCKS_AND_MORE,
     "tlsproxy.proxy.refusals": CLOCKS_AND_MORE,
     "tlsproxy.proxy.limits": CLOCKS_AND_MORE,
+    "tlsproxy.proxy.request": CLOCKS_AND_MORE,
     "tlsproxy.proxy.tally": CLOCKS_AND_MORE,
     "tlsproxy.measures": CLOCKS_AND_MORE,
     "tlsproxy.app_address": CLOCKS_AND_MORE,

@@ -18,6 +18,7 @@ from tlsproxy.proxy.journal import Client, Journal
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.pool import Pool
 from tlsproxy.proxy.refusals import BadRequest, CertificateMissing, ClientDenied, Misdirected
+from tlsproxy.proxy.request import Request
 from tlsproxy.proxy.tally import Tally
 from tlsproxy.proxy.tunnel import Tunnel
 
@@ -63,7 +64,7 @@ class Port:
         frontend = Frontend(service, self._forwarding, Limits(), timeouts, self._journal, self._loop)
         front = frontend.front(Nobody())
         front.client = client or self.client()
-        return service.exchange(front, head, has_body=has_body)
+        return service.exchange(front, Request(head), has_body=has_body)
 
     def client(self, caller: Shown | None = None) -> Client:
         return Client(self._forwarding.peer("192.0.2.1", caller))

@@ -18,13 +18,12 @@ from tlsproxy.proxy.heads import (
     TRANSPORT_SECURITY,
     Field,
     Framing,
-    Request,
-    Told,
     for_app,
     from_app,
     passes_as_trailer,
 )
 from tlsproxy.proxy.refusals import AppInvalid, BadRequest, MethodRefused, Refusal
+from tlsproxy.proxy.request import Request, Told
 
 HOST: Field = (b"Host", b"shop")
 

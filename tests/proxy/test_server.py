@@ -10,9 +10,9 @@ from aiohttp import web
 from tests.proxy.loopback import proxied, turns, until
 from tests.proxy.test_front import CHUNKED_OK, OK, answer, asked, get, run
 from tlsproxy.proxy.front import Front
-from tlsproxy.proxy.heads import Request
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.refusals import Refusal
+from tlsproxy.proxy.request import Request
 from tlsproxy.proxy.server import Server
 
 

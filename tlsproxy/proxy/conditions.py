@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Sequence
 
 from tlsproxy.proxy.exchange import Exchange, Service, Stream
 from tlsproxy.proxy.fixes import Fixes
-from tlsproxy.proxy.heads import Request
 from tlsproxy.proxy.journal import Journal
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.pool import Pool
 from tlsproxy.proxy.refusals import CertificateMissing, Misdirected
+from tlsproxy.proxy.request import Request
 
 Precondition = Callable[[Exchange, Request], None]
 """Looks at an exchange that has just begun and the head that it was made of; raises Refusal where it is not met."""
@@ -98,5 +98,5 @@ def _is_bare(exchange: Exchange, request: Request) -> bool:
         exchange.method in {"GET", "HEAD"}
         and exchange.is_whole
         and not exchange.offered
-        and not any(_ODD.sub(b"-", name.lower()) in _REWRITING for name, _ in request.raw_headers)
+        and not any(_ODD.sub(b"-", name.lower()) in _REWRITING for name, _ in request.raw_fields)
     )

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Protocol
 
 from tlsproxy.proxy.fixes import Fixes
-from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, UPGRADE, Field, Framing, Request, Response, for_app
+from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, UPGRADE, Field, Framing, Response, for_app
 from tlsproxy.proxy.journal import Client, Journal, Record
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.pool import Pool
@@ -29,6 +29,7 @@ from tlsproxy.proxy.refusals import (
     answer,
     phrase,
 )
+from tlsproxy.proxy.request import Request
 from tlsproxy.proxy.tunnel import Tunnel
 from tlsproxy.proxy.upstream import Upstream
 

@@ -25,9 +25,9 @@ from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from tlsproxy.proxy.heads import Request
 from tlsproxy.proxy.limits import LENGTH_DIGITS, Limits
 from tlsproxy.proxy.refusals import BadRequest, BodyTooLarge, FieldsTooLarge, Refusal, TargetTooLong
+from tlsproxy.proxy.request import Request
 
 _END = b"\r\n\r\n"
 _EMPTY_LINES = re.compile(rb"(?:\r?\n)*")

@@ -13,10 +13,11 @@ from typing import Protocol, cast
 
 from tlsproxy.proxy.feed import Feed
 from tlsproxy.proxy.forwarding import Forwarding
-from tlsproxy.proxy.heads import BY_CHUNKS, BY_CLOSE, Field, Framing, Request
+from tlsproxy.proxy.heads import BY_CHUNKS, BY_CLOSE, Field, Framing
 from tlsproxy.proxy.journal import Journal, Record, client_of
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.refusals import BodyTimeout, BodyTooLarge, Draining, HeadTimeout, Refusal, answer, phrase
+from tlsproxy.proxy.request import Request
 from tlsproxy.proxy.tunnel import Tunnel
 
 _NEVER = math.inf

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Protocol, cast
 
 from tlsproxy.proxy.forwarding import Caller, Forwarding, Peer
-from tlsproxy.proxy.heads import Request
 from tlsproxy.proxy.refusals import AppFault, OurLimit, Refusal
+from tlsproxy.proxy.request import Request
 from tlsproxy.proxy.tally import Tally
 from tlsproxy.repeats import Repeats
 

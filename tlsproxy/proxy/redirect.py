@@ -5,9 +5,10 @@ import re
 from collections.abc import Sequence
 
 from tlsproxy.proxy.exchange import Stream
-from tlsproxy.proxy.heads import NO_BODY, Field, Request, for_app
+from tlsproxy.proxy.heads import NO_BODY, Field, for_app
 from tlsproxy.proxy.journal import Journal, Record
 from tlsproxy.proxy.refusals import BadRequest, Refusal, phrase
+from tlsproxy.proxy.request import Request
 
 _PORT = re.compile(rb":[0-9]*$")
 
