@@ -6,15 +6,17 @@ no exit status.
 
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from bench import machine, report, results
-from bench.course import progress, run
+from bench import documents, machine, report, results
+from bench.course import run
 from bench.options import make_parser, make_plan
 from bench.results import Results
+from bench.stand import progress
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -24,8 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     try:
+        if options.earlier:
+            return tell(results.read(options.earlier), write_docs=options.write_docs)
         plan = make_plan(options)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     signal.signal(signal.SIGTERM, _interrupt)
     found = Results(
@@ -42,19 +46,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cores=machine.cores(),
     )
     print(f"this takes about {plan.estimate} s", file=sys.stderr)
-    status = 0
+    began, interrupted = time.monotonic(), False
     try:
         run(plan, found)
     except KeyboardInterrupt:
         found.notes.append("interrupted: the run is incomplete")
-        status = INTERRUPTED
+        interrupted = True
     progress("")
-    if not found.fronts and not found.transfers:
+    found.took = round(time.monotonic() - began, 1)
+    if not found.any:
         print("\n".join(found.notes), file=sys.stderr)
         return 1
+    print(f"written to {results.write(found, options.output)}\n")
+    status = tell(found, write_docs=options.write_docs and not interrupted)
+    return INTERRUPTED if interrupted else status
+
+
+def tell(found: Results, *, write_docs: bool) -> int:
+    """Prints the report, and writes the page and its pictures if that is wanted; 0."""
     print(report.render(found))
-    print(f"\nwritten to {results.write(found, options.output)}")
-    return status
+    if write_docs:
+        print("\n" + "\n".join(f"written: {path}" for path in documents.write(found)))
+    return 0
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -1,5 +1,6 @@
 """The certificate that every front serves: ECDSA P-256, for localhost, from a CA made for the run."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,18 @@ class Certificate:
     chain: Path
     key: Path
     ca: Path
+
+    def copy(self, directory: Path) -> "Certificate":
+        """The same in a directory that is made for it."""
+        directory.mkdir()
+        return Certificate(*(Path(shutil.copy(path, directory)) for path in (self.chain, self.key, self.ca)))
+
+    def replace(self, other: "Certificate") -> None:
+        """Puts the other's pair in this one's place, each file by a rename; a short moment they do not match."""
+        for old, new in ((self.chain, other.chain), (self.key, other.key)):
+            fresh = old.with_suffix(".new")
+            shutil.copy(new, fresh)
+            fresh.rename(old)
 
 
 def make(directory: Path) -> Certificate:

@@ -82,14 +82,24 @@ def await_port(child: Child, port: int) -> None:
     Raises:
         StartError: the child ended, or START_DEADLINE passed.
     """
-    deadline = time.monotonic() + START_DEADLINE
-    while child.process.poll() is None:
+    for _ in attempts(child):
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
-        if time.monotonic() > deadline:
-            raise StartError(f"port {port} did not open within {START_DEADLINE:.0f} s\n{child.last_words()}")
-        time.sleep(0.005)
-    raise StartError(f"ended with status {child.process.returncode}\n{child.last_words()}")
+    raise StartError(f"port {port} did not open within {START_DEADLINE:.0f} s\n{child.last_words()}")
+
+
+def attempts(child: Child) -> Iterator[None]:
+    """A turn every few milliseconds while the child comes up, until START_DEADLINE.
+
+    Raises:
+        StartError: the child ended.
+    """
+    deadline = time.monotonic() + START_DEADLINE
+    while time.monotonic() < deadline:
+        if child.process.poll() is not None:
+            raise StartError(f"ended with status {child.process.returncode}\n{child.last_words()}")
+        yield
+        time.sleep(0.002)
 
 
 def free_port() -> int:

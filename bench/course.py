@@ -1,227 +1,163 @@
-"""The course of a run: everything is started, asked, loaded, looked at and ended again, in order."""
+"""The course of a run: its steps in order, each with fronts and an app that are started for it and ended again."""
 
-import os
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from bench import certificate, fronts, loads, machine, nginx, probe, proc, rounds, transfers
-from bench.certificate import Certificate
-from bench.child import StartError, await_port, free_port, running
+from bench import certificate, idle, latency, machine, peers, rounds, transfers, variants
+from bench.child import StartError
 from bench.fronts import Front, Running
-from bench.loads import Load
-from bench.machine import Cores
 from bench.options import Plan
-from bench.results import FrontFacts, Results
+from bench.probe import WrongAnswerError
+from bench.results import Results
+from bench.stand import App, Stand, file_app, progress, python_app
+from bench.under_load import run_loads
 
-
-@dataclass(frozen=True)
-class Bench:
-    """What all steps share: where they may write, the certificate, the cores, what was found so far."""
-
-    directory: Path
-    certificate: Certificate
-    cores: Cores
-    results: Results
-
-    def note(self, text: str) -> None:
-        """Told at once, and once more below the tables."""
-        progress(text)
-        self.results.notes.append(text)
-
-    @contextmanager
-    def up(self, front: Front, name: str, app_port: int) -> Iterator[Running]:
-        """The front in a directory of its own; see fronts.up."""
-        with fronts.up(
-            front,
-            directory=self.directory / name,
-            app_port=app_port,
-            certificate=self.certificate,
-            cores=self.cores,
-        ) as up:
-            yield up
+# How long a sample is at least for two new certificates to be served in it.
+ROTATING = 3
 
 
 def run(plan: Plan, found: Results) -> None:
-    """All of it, in order; what was found so far is in `found`, also when this is cut short."""
+    """All of it; what was found so far is in `found`, also when this is cut short."""
     with tempfile.TemporaryDirectory(prefix="tlsproxy-bench-") as temporary:
         directory = Path(temporary)
         (directory / "certificate").mkdir()
-        bench = Bench(directory, certificate.make(directory / "certificate"), found.cores, found)
-        missing = machine.missing_tools()
-        for tool, remedy in missing.items():
-            bench.note(f"{tool} is not installed, and left out; on Debian: {remedy}")
+        made = certificate.make(directory / "certificate")
+        stand = Stand(directory, made, found.cores, machine.missing_tools(), found)
+        files = machine.allow_open_files()
+        for tool, remedy in stand.missing.items():
+            stand.note(f"{tool} is not installed, and left out: {remedy}")
         if not found.cores.apart:
-            bench.note("there is only one core: fronts, load and app share it, and only the CPU times mean anything")
-        under_load = [load for load in plan.loads if not (load.needs_wrk and "wrk" in missing)]
-        if under_load:
-            run_loads(bench, plan, under_load)
-        if plan.directions:
-            run_transfers(bench, plan)
+            stand.note("there is only one core: fronts, load and app share it, and only the CPU times mean anything")
+        allowed = within_open_files(plan, files, stand)
+        for step in (run_loads, run_variants, run_latency, run_idle, run_starts, run_transfers):
+            step(stand, allowed)
 
 
-def run_loads(bench: Bench, plan: Plan, wanted: list[Load]) -> None:
-    """All fronts up at once, each idle until its turn comes."""
+def within_open_files(plan: Plan, files: int, stand: Stand) -> Plan:
+    """The plan with no more connections at once than a proxy has open files for, two for each; a note if so."""
+    most = (files - idle.SPARE_FILES) // 2
+    counts = [*(load.connections for load in plan.loads), *plan.idle]
+    if max(counts, default=0) > most:
+        stand.note(f"no more than {most:,} connections at once: {files:,} open files are allowed (ulimit -n)")
+    loads = [load if load.connections <= most else replace(load, connections=most) for load in plan.loads]
+    return replace(plan, loads=loads, idle=tuple(min(count, most) for count in plan.idle))
+
+
+def run_variants(stand: Stand, plan: Plan) -> None:
+    """Ours as it is and with one setting changed, side by side."""
+    if not plan.variants or "wrk" in stand.missing:
+        return
     with ExitStack() as stack:
-        app_port = stack.enter_context(app(bench, sorted({load.size for load in wanted} | {1})))
-        modes = {load.mode for load in wanted}
-        fronts_wanted = [front for front in plan.fronts if front.mode in modes]
-        up = [one for front in fronts_wanted for one in start(stack, bench, front, app_port)]
-        compare_ciphers(bench, up)
-        for load in wanted:
-            try:
-                run_load(bench, plan, load, up)
-            except (loads.GeneratorError, subprocess.TimeoutExpired) as error:
-                bench.note(f"the load generator failed: {error}")
-        for one in up:
-            look_back(bench, one)
+        app = file_app(stack, stand)
+        for variant in plan.variants:
+            for front in plan.ours:
+                compare(stand, plan, variant, front, app)
 
 
-def run_load(bench: Bench, plan: Plan, load: Load, up: list[Running]) -> None:
-    """One load for the fronts that give its answer rightly."""
-    sound = [one for one in up if one.front.mode == load.mode and answers_rightly(bench, one, load)]
-    for one in sound:
-        if load.handshake and one.front.label == fronts.NGINX:
-            bench.results.handshakes[load.name] = count_handshakes(bench, one, load)
-    bench.results.samples[load.name] = rounds.interleave(
-        sound, load, rounds=plan.rounds, seconds=plan.seconds, cores=bench.cores, progress=progress
-    )
-    for one in sound:
-        empty_log(bench, one)
+def compare(stand: Stand, plan: Plan, variant: variants.Variant, front: Front, app: App) -> None:
+    """One variant of one build."""
+    cores = machine.cores(variant.cores)
+    changed = replace(front, label=f"{front.label} {variants.CHANGED}", settings=variant.settings)
+    with ExitStack() as stack:
+        up = [one for each in (front, changed) for one in stand.start(stack, each, app.port, cores)]
+        if len(up) < 2:
+            return
+        if not variants.knows(up[1], variant):
+            stand.note(f"{front.label} doesn't know {', '.join(variant.settings)}: '{variant.title}' is left out")
+            return
+        if not cores.apart:
+            stand.note(f"'{variant.title}': load and app share the cores of the front, so its rates say little")
+        samples = rounds.interleave(
+            up, variant.load, rounds=plan.rounds, seconds=plan.seconds, cores=cores, reporter=stand.reporter
+        )
+    found = variants.Compared(samples.get(front.label, []), samples.get(changed.label, []), cores.apart)
+    stand.results.variants.setdefault(variant.name, {})[front.label] = found
 
 
-def count_handshakes(bench: Bench, one: Running, load: Load) -> nginx.Handshakes:
-    """What nginx says of a second of the load, since no client's word is proof."""
-    progress(f"{load.title}: counting handshakes")
-    time.sleep(nginx.LOG_DELAY)
-    empty_log(bench, one)
-    loads.run(load, one.port, 1, bench.cores.load)
-    time.sleep(nginx.LOG_DELAY)
-    return nginx.handshakes(one.launch.log.read_text() if one.launch.log else "")
+def run_latency(stand: Stand, plan: Plan) -> None:
+    """Each front at half of its capacity, and what stands beside it at the same rate, in interleaved rounds."""
+    if not plan.latency:
+        return
+    if "wrk" in stand.missing:
+        stand.note("without wrk there is no capacity to take half of: no latencies")
+        return
+    with ExitStack() as stack:
+        app = file_app(stack, stand)
+        wanted = plan.fronts_under("http")
+        up = {one.front.label: one for front in wanted for one in stand.start(stack, front, app.port)}
+        ours = [label for label, one in up.items() if one.front.ours]
+        courses = latency.courses(costs(stand, plan, up), ours, peers.NGINX, only_ours=plan.quick)
+        stand.results.latency = [latency.Found(course) for course in courses]
+        spares = [certificate.make(stand.room()) for _ in range(2)]
+        for number in range(1, plan.latency_rounds + 1):
+            for found in stand.results.latency:
+                course = found.course
+                progress(f"latency: round {number} of {plan.latency_rounds}, {course.target}, {course.load.title}")
+                take_latency(stand, plan, found, up.get(course.target, app), spares)
 
 
-def empty_log(bench: Bench, one: Running) -> None:
-    """Request lines are counted and dropped: a long run would fill the disk with them. Writers append."""
-    facts = bench.results.fronts[one.front.label]
-    if one.launch.log is not None:
-        facts.logged = (facts.logged or 0) + one.launch.log.stat().st_size
-        os.truncate(one.launch.log, 0)
+def costs(stand: Stand, plan: Plan, up: dict[str, Running]) -> dict[str, float]:
+    """CPU microseconds for a small request under a full load, by front; those that answered."""
+    samples = {}
+    for label, one in up.items():
+        progress(f"latency: capacity of {label}")
+        samples[label] = stand.sample(label, one, variants.SMALL, plan.latency_seconds)
+    return {label: sample.cpu_us for label, sample in samples.items() if sample.cpu_us}
 
 
-def start(stack: ExitStack, bench: Bench, front: Front, app_port: int) -> list[Running]:
-    """The front, up until the stack is closed, or nothing and a note."""
-    progress(f"starting {front.label}")
-    try:
-        one = stack.enter_context(bench.up(front, f"loads-{front.label}", app_port))
-    except (StartError, probe.WrongAnswerError) as error:
-        bench.note(f"{front.label} is left out: {error}")
-        return []
-    bench.results.fronts[front.label] = FrontFacts(
-        command=one.launch.command,
-        environment=dict(one.launch.environment),
-        ours=front.ours,
-        connection=one.connection,
-        first_answer=one.first_answer,
-        start=proc.memory(one.child.pid),
-    )
-    return [one]
+def take_latency(
+    stand: Stand, plan: Plan, found: latency.Found, target: Running | App, spares: list[certificate.Certificate]
+) -> None:
+    """One sample of a course."""
+    course = found.course
+    if not (course.rotating and isinstance(target, Running)):
+        found.samples.append(stand.sample(course.target, target, course.load, plan.latency_seconds))
+        return
+    with latency.rotations(target.place.certificate, spares) as renewed:
+        found.samples.append(stand.sample(course.target, target, course.load, max(plan.latency_seconds, ROTATING)))
+    found.renewed += len(renewed)
 
 
-def compare_ciphers(bench: Bench, up: list[Running]) -> None:
-    """A note when the fronts do not encrypt alike: their CPU times would say little of the rest."""
-    ciphers = {one.front.label: f"{one.connection.version} {one.connection.cipher}" for one in up}
-    if len(set(ciphers.values())) > 1:
-        bench.note("the fronts do not encrypt alike: " + ", ".join(map(": ".join, ciphers.items())))
+def run_idle(stand: Stand, plan: Plan) -> None:
+    """Memory with idle connections, of fronts that were just started."""
+    if not plan.idle:
+        return
+    with ExitStack() as stack:
+        app = file_app(stack, stand)
+        for front in plan.fronts_under("http"):
+            progress(f"{plan.idle[-1]} idle connections through {front.label}")
+            with ExitStack() as alone:
+                for one in stand.start(alone, front, app.port):
+                    try:
+                        stand.results.idle.append(idle.run(one, plan.idle, stand.cores.load))
+                    except (idle.IdleError, OSError) as error:
+                        stand.note(f"{front.label}: {error}")
 
 
-def answers_rightly(bench: Bench, one: Running, load: Load) -> bool:
-    """Whether the front gives the load's answer whole and to the byte; a note if not."""
-    try:
-        probe.ask(one.port, bench.certificate.ca, load.size, load.headers)
-    except probe.WrongAnswerError as error:
-        bench.note(f"{one.front.label} is left out of '{load.title}': {error}")
-        return False
-    return True
+def run_starts(stand: Stand, plan: Plan) -> None:
+    """The time from a process's start to its first answer, in interleaved rounds."""
+    if not plan.starts:
+        return
+    with ExitStack() as stack:
+        app = file_app(stack, stand)
+        for _ in range(plan.rounds):
+            for front in plan.fronts:
+                with ExitStack() as alone:
+                    for one in stand.start(alone, front, app.port):
+                        stand.results.starts.setdefault(front.label, []).append(one.first_answer)
 
 
-def look_back(bench: Bench, one: Running) -> None:
-    """What a front has to show after all its loads: memory, its request lines, its metrics."""
-    facts = bench.results.fronts[one.front.label]
-    facts.after = proc.memory(one.child.pid)
-    if one.launch.admin_port is not None:
-        facts.metrics = has_metrics(one.launch.admin_port)
-        if not facts.metrics:
-            bench.note(f"{one.front.label} has no metrics")
-    if facts.logged == 0:
-        bench.note(f"{one.front.label} wrote no request lines")
-    if not facts.connection.resumes:
-        bench.note(f"{one.front.label} does not resume sessions: its 'resumed session' figures are full handshakes")
-
-
-def has_metrics(port: int) -> bool:
-    """Whether /metrics answers with something."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            return bool(answer.read())
-    except OSError:
-        return False
-
-
-def run_transfers(bench: Bench, plan: Plan) -> None:
+def run_transfers(stand: Stand, plan: Plan) -> None:
     """1 GiB in each direction through each front, freshly started, to an app that stores nothing."""
-    with plain_app(bench) as app_port:
+    with ExitStack() as stack:
+        app = python_app(stack, stand, "bench.plain_app")
         for direction in plan.directions:
             for front in plan.fronts_under("http"):
                 progress(f"1 GiB {direction} through {front.label}")
                 try:
-                    with (
-                        bench.up(front, f"{direction}-{front.label}", app_port) as one,
-                        machine.pinned(bench.cores.load),
-                    ):
-                        bench.results.transfers.append(transfers.run(one, direction))
-                except (StartError, probe.WrongAnswerError, transfers.TransferError) as error:
-                    bench.note(f"{front.label}: {error}")
-
-
-@contextmanager
-def app(bench: Bench, sizes: list[int]) -> Iterator[int]:
-    """The port of the app behind all fronts: nginx with a file of each size; without nginx, the plain app."""
-    program = machine.program("nginx")
-    if program is None:
-        bench.note("nginx is not there to be the app: a small Python app stands in, and is full sooner")
-        with plain_app(bench) as port:
-            yield port
-        return
-    directory, port = bench.directory / "app", free_port()
-    root = directory / "files"
-    root.mkdir(parents=True)
-    for size in sizes:
-        (root / str(size)).write_bytes(bytes(size))
-    command = nginx.command(program, directory, nginx.app_configuration(directory, port, root, loads.UPLOAD))
-    with running(command, cores=bench.cores.load, output=directory / "output.log") as child:
-        await_port(child, port)
-        yield port
-
-
-@contextmanager
-def plain_app(bench: Bench) -> Iterator[int]:
-    """The port of the app that sends and swallows any number of bytes."""
-    port = free_port()
-    command = [sys.executable, "-m", "bench.plain_app", str(port)]
-    with running(command, cores=bench.cores.load, output=bench.directory / f"plain-app-{port}.log") as child:
-        await_port(child, port)
-        yield port
-
-
-def progress(text: str) -> None:
-    """What is being done, on standard error; on a terminal one line, written over, cleared by ''."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-    elif text:
-        print(text, file=sys.stderr, flush=True)
+                    with stand.up(front, app.port) as one, machine.pinned(stand.cores.load):
+                        stand.results.transfers.append(transfers.run(one, direction))
+                except (StartError, WrongAnswerError, transfers.TransferError) as error:
+                    stand.note(f"{front.label}: {error}")

@@ -3,9 +3,11 @@
 import os
 import platform
 import re
+import resource
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +18,16 @@ LIBRARIES = ("aiohttp", "cryptography", "httptools", "tlsproxy", "uvloop")
 TOOLS = {
     "nginx": "apt-get install nginx-light",
     "wrk": "apt-get install wrk",
-    "hitch": "apt-get install hitch",
     "haproxy": "apt-get install haproxy",
+    "caddy": "apt-get install caddy",
+    "hitch": "apt-get install hitch",
+    "stunnel4": "apt-get install stunnel4",
+    "mitmdump": "pip install mitmproxy",
+    "proxy": "pip install proxy.py",
 }
+"""Programs that the bench starts, and what installs each: Debian's packages, or Python's."""
+ASKED_BY = {"hitch": "--version", "caddy": "version", "stunnel4": "-version", "mitmdump": "--version", "proxy": "-v"}
+OPEN_FILES = 32_768
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
@@ -27,17 +36,17 @@ class Cores:
     """Who runs where.
 
     Attributes:
-        front: the core of the front that is measured.
-        load: the cores of load generator and app; the same core as the front's on a machine with only one.
+        front: the cores of the front that is measured: one, unless the load is about more.
+        load: the cores of load generator and app; the front's where there are no others.
     """
 
-    front: int
+    front: tuple[int, ...]
     load: tuple[int, ...]
 
     @property
     def apart(self) -> bool:
-        """Whether the front has its core to itself."""
-        return self.front not in self.load
+        """Whether the front has its cores to itself."""
+        return not set(self.front) & set(self.load)
 
 
 @dataclass(frozen=True)
@@ -51,23 +60,24 @@ class Machine:
     versions: dict[str, str]
 
 
-def share_out(available: list[int], siblings: set[int]) -> Cores:
+def share_out(available: list[int], siblings: set[int], fronts: int = 1) -> Cores:
     """The last core for the front, up to two others for load and app: not its hyper-thread if possible.
 
     Args:
         available: the cores that this process may use, in order.
         siblings: the cores that share the last one's execution units, itself included.
+        fronts: how many cores the front gets, as far as there are so many.
     """
-    front = available[-1]
-    others = [core for core in available if core != front]
+    front = tuple(available[-fronts:])
+    others = [core for core in available if core not in front]
     alone = [core for core in others if core not in siblings]
-    return Cores(front, tuple((alone or others or [front])[:2]))
+    return Cores(front, tuple((alone or others or list(front))[:2]))
 
 
-def cores() -> Cores:
+def cores(fronts: int = 1) -> Cores:
     """The division of the cores that this process may use."""
     available = sorted(os.sched_getaffinity(0))
-    return share_out(available, _siblings(available[-1]))
+    return share_out(available, _siblings(available[-1]), fronts)
 
 
 @contextmanager
@@ -82,12 +92,28 @@ def pinned(to: tuple[int, ...]) -> Iterator[None]:
 
 
 def program(name: str) -> str | None:
-    """The path of an installed program, in the system's sbin directories too; None when it is missing."""
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN]))
+    """The path of an installed program, in the system's sbin directories and beside this Python too; None: missing."""
+    places = [os.environ.get("PATH", os.defpath), *SBIN, str(Path(sys.executable).parent)]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
+def allow_open_files() -> int:
+    """Raises the limit of open files as far as it goes, for all children alike, and returns it.
+
+    A proxy has two for each connection. Root may raise the hard limit too.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(hard, OPEN_FILES)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return hard
+    return wanted
 
 
 def missing_tools() -> dict[str, str]:
-    """Programs that the bench can use and that are not there, with what installs each on Debian."""
+    """Programs that the bench can use and that are not there, with what installs each."""
     return {name: remedy for name, remedy in TOOLS.items() if program(name) is None}
 
 
@@ -127,8 +153,7 @@ def _tool_version(name: str) -> str:
     path = program(name)
     if path is None:
         return "missing"
-    option = "--version" if name == "hitch" else "-v"
-    done = subprocess.run([path, option], capture_output=True, text=True, check=False)
+    done = subprocess.run([path, ASKED_BY.get(name, "-v")], capture_output=True, text=True, check=False)
     return version_number(done.stdout + done.stderr)
 
 

@@ -12,11 +12,18 @@ FRONT = """
 {preamble}
 http {{
     {temporary_paths}
+    keepalive_timeout 1h;
     log_format bench '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
                      '"$http_referer" "$http_user_agent" resumed=$ssl_session_reused';
     access_log {log} bench buffer=64k flush=1s;
     keepalive_requests 1000000000;
     client_max_body_size 0;
+
+    # An empty value sends no Connection field, and so keeps the connection to the app alive.
+    map $http_upgrade $connection_upgrade {{
+        default upgrade;
+        "" "";
+    }}
 
     upstream app {{
         server 127.0.0.1:{app_port};
@@ -35,7 +42,8 @@ http {{
         location / {{
             proxy_pass http://app;
             proxy_http_version 1.1;
-            proxy_set_header Connection "";
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
             proxy_set_header Host $http_host;
             proxy_set_header X-Real-IP $remote_addr;
             proxy_set_header X-Forwarded-For $remote_addr;

@@ -3,15 +3,24 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import fronts, results, rounds, transfers
-from bench.fronts import PEERS, Front
+from bench import fronts, peers, results, rounds, transfers
+from bench.fronts import Front
+from bench.idle import SETTLE
 from bench.loads import LOADS, Load, Mode
+from bench.peers import PEERS
+from bench.variants import VARIANTS, Variant
 
-FRONTS = (*PEERS, "ours")
+FRONTS = (*dict.fromkeys(peer.option for peer in PEERS), "ours")
+QUICK_FRONTS = (*(peer.option for peer in PEERS if peer.quick), "ours")
+LATENCY, IDLE, STARTS = "latency", "idle", "start"
+FEW_IDLE, MANY_IDLE = 1_000, 10_000
+# Seconds: to start a front and end it again, and to open a connection and have an answer over it.
+STARTING = 0.7
+OPENING = 0.0015
 
 EPILOG = """\
 --ours may be given more than once, each with a label, to see what a change gives in one run:
@@ -24,20 +33,74 @@ The command reads the TLSPROXY_* variables. A variable of its own is set with en
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for, after the names are checked."""
+    """What was asked for, after the names are checked.
 
+    Attributes:
+        quick: whether it shall be over in two minutes.
+        rounds: how often each front comes under each load.
+        seconds: how long each time.
+        fronts: those that are there.
+        loads: of the table.
+        directions: of 1 GiB.
+        variants: of ours.
+        latency: whether latency at constant rates is taken.
+        idle: with how many idle connections memory is taken.
+        starts: whether starts are timed.
+    """
+
+    quick: bool
     rounds: int
     seconds: int
     fronts: list[Front]
     loads: list[Load]
     directions: list[transfers.Direction]
+    variants: list[Variant]
+    latency: bool
+    idle: tuple[int, ...]
+    starts: bool
 
     @property
     def estimate(self) -> int:
         """About how many seconds it takes."""
-        samples = sum(len(self.fronts_under(load.mode)) for load in self.loads)
-        transferring = len(self.fronts_under("http")) * len(self.directions)
-        return samples * (self.rounds * self.seconds + rounds.WARM_UP) + 4 * transferring
+        whole = self.rounds * self.seconds + rounds.WARM_UP
+        http, ours = len(self.fronts_under("http")), len(self.ours)
+        at_rate = 4 * ours if self.quick else 3 * http
+        parts = [
+            sum(len(self.fronts_of(load)) * (whole + self._opening(load)) for load in self.loads),
+            2 * len(self.fronts) * STARTING if self.loads else 0,
+            len(self.variants) * ours * 2 * (whole + STARTING),
+            self.latency * http * (STARTING + self.latency_seconds),
+            self.latency * at_rate * self.latency_rounds * (self.latency_seconds + STARTING / 2),
+            http * (STARTING + SETTLE + OPENING * max(self.idle)) if self.idle else 0,
+            self.starts * self.rounds * len(self.fronts) * STARTING,
+            4 * http * len(self.directions),
+        ]
+        return round(sum(parts))
+
+    @property
+    def latency_rounds(self) -> int:
+        """As many as are needed to see a spread."""
+        return min(self.rounds, 3)
+
+    @property
+    def latency_seconds(self) -> int:
+        """Long enough for p99.9 to be of some requests."""
+        return self.seconds if self.quick else max(2, self.seconds)
+
+    def _opening(self, load: Load) -> float:
+        """Seconds for the connections of a load."""
+        return load.connections * OPENING if load.says_ready else 0.0
+
+    @property
+    def ours(self) -> list[Front]:
+        """Those of ours that speak HTTP."""
+        return [front for front in self.fronts_under("http") if front.ours]
+
+    def fronts_of(self, load: Load) -> list[Front]:
+        """Those that come under a load."""
+        fronts = self.fronts_under(load.mode)
+        first = [front for front in fronts if not front.ours][:1]
+        return [front for front in fronts if front.ours or front in first] if load.few else fronts
 
     def fronts_under(self, mode: Mode) -> list[Front]:
         """Those that do the one thing or the other."""
@@ -46,22 +109,22 @@ class Plan:
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    names = [*(load.name for load in LOADS), *(f"1g-{direction}" for direction in transfers.DIRECTIONS)]
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="tlsproxy side by side with nginx and a plain aiohttp proxy, in tcp mode with hitch and haproxy.",
+        description="tlsproxy side by side with nginx, haproxy, caddy and a plain aiohttp proxy; "
+        "in tcp mode with hitch, stunnel and haproxy.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--quick", action="store_true", help="two minutes at most: 3 rounds of 1 s, not 5 of 4 s, and fewer loads"
+        "--quick",
+        action="store_true",
+        help="two minutes at most, not a quarter of an hour: 3 rounds, not 5, and fewer fronts and loads",
     )
     parser.add_argument("--rounds", type=int, help="how often each front comes under each load")
     parser.add_argument("--seconds", type=int, help="how long each time")
-    parser.add_argument(
-        "--fronts", help=f"some of them, comma-separated: {', '.join(FRONTS)}", default=",".join(FRONTS)
-    )
-    parser.add_argument("--loads", help=f"some of them, comma-separated: {', '.join(names)}")
+    parser.add_argument("--fronts", help=f"some of them, comma-separated: {', '.join(FRONTS)}")
+    parser.add_argument("--loads", help=f"some of them, comma-separated: {', '.join(known_loads())}")
     parser.add_argument(
         "--ours",
         action="append",
@@ -69,7 +132,25 @@ def make_parser() -> argparse.ArgumentParser:
         help="what starts ours; default: this Python with -m tlsproxy run",
     )
     parser.add_argument("--output", type=Path, default=results.DIRECTORY, help="directory of the JSON file")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="write the tables and pictures of docs/benchmarks.md from this run"
+    )
+    parser.add_argument(
+        "--from", type=Path, dest="earlier", metavar="JSON", help="measure nothing: tell of an earlier run again"
+    )
     return parser
+
+
+def known_loads() -> dict[str, bool]:
+    """All names of loads, and whether a quick run has time for each."""
+    return {
+        **{load.name: load.quick for load in LOADS},
+        **{variant.name: variant.quick for variant in VARIANTS},
+        LATENCY: True,
+        IDLE: True,
+        STARTS: False,
+        **{f"1g-{direction}": False for direction in transfers.DIRECTIONS},
+    }
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
@@ -78,23 +159,33 @@ def make_plan(options: argparse.Namespace) -> Plan:
     Raises:
         ValueError: a name or number that is not allowed; the message names it.
     """
-    known = {load.name for load in LOADS} | {f"1g-{direction}" for direction in transfers.DIRECTIONS}
-    left_out = {load.name for load in LOADS if options.quick and not load.quick}
-    wanted_loads = options.loads.split(",") if options.loads else known - left_out
-    _refuse_unknown("--loads", wanted_loads, known)
+    known = known_loads()
+    by_default = {name for name, quick in known.items() if quick or not options.quick}
+    wanted = set(options.loads.split(",")) if options.loads else by_default
+    _refuse_unknown("--loads", wanted, known)
+    fronts_by_default = QUICK_FRONTS if options.quick else FRONTS
     plan = Plan(
+        quick=options.quick,
         rounds=_given(options.rounds, 3 if options.quick else 5),
-        seconds=_given(options.seconds, 1 if options.quick else 4),
-        fronts=choose_fronts(options.fronts.split(","), options.ours or []),
-        loads=[load for load in LOADS if load.name in wanted_loads],
-        directions=[way for way in transfers.DIRECTIONS if f"1g-{way}" in wanted_loads],
+        seconds=_given(options.seconds, 1),
+        fronts=choose_fronts(options.fronts.split(",") if options.fronts else fronts_by_default, options.ours or []),
+        loads=[load for load in LOADS if load.name in wanted],
+        directions=[way for way in transfers.DIRECTIONS if f"1g-{way}" in wanted],
+        variants=[variant for variant in VARIANTS if variant.name in wanted],
+        latency=LATENCY in wanted,
+        idle=_idle(options) if IDLE in wanted else (),
+        starts=STARTS in wanted,
     )
     if plan.rounds < 1 or plan.seconds < 1:
         raise ValueError("--rounds and --seconds must be at least 1")
     return plan
 
 
-def choose_fronts(wanted: list[str], commands: list[str]) -> list[Front]:
+def _idle(options: argparse.Namespace) -> tuple[int, ...]:
+    return (FEW_IDLE,) if options.quick else (FEW_IDLE, MANY_IDLE)
+
+
+def choose_fronts(wanted: Sequence[str], commands: list[str]) -> list[Front]:
     """The fronts in the order of the rounds, those that are there.
 
     Args:
@@ -105,7 +196,7 @@ def choose_fronts(wanted: list[str], commands: list[str]) -> list[Front]:
         ValueError: an unknown name, or two fronts with one label.
     """
     _refuse_unknown("--fronts", wanted, FRONTS)
-    chosen = fronts.peers(wanted)
+    chosen = peers.installed(wanted)
     if "ours" in wanted:
         default = f"{shlex.quote(sys.executable)} -m tlsproxy run"
         for label, command in map(split_label, commands or [default]):

@@ -3,8 +3,11 @@
 import http.client
 import socket
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.child import START_DEADLINE, Child, StartError, attempts
 
 TIMEOUT = 20.0
 
@@ -20,6 +23,25 @@ class Connection:
     version: str
     cipher: str
     resumes: bool
+
+
+def await_answer(child: Child, port: int, ca: Path) -> float:
+    """The moment, of the monotonic clock, of a child's first 200 over a verified connection.
+
+    Raises:
+        StartError: the child ended, or START_DEADLINE passed.
+        WrongAnswerError: the answer is not the app's.
+    """
+    context = ssl.create_default_context(cafile=str(ca))
+    last: Exception | None = None
+    for _ in attempts(child):
+        try:
+            _fetch(context, port, 1, (), None)
+        except (OSError, http.client.HTTPException) as error:
+            last = error
+        else:
+            return time.monotonic()
+    raise StartError(f"no answer within {START_DEADLINE:.0f} s: {last!r}\n{child.last_words()}")
 
 
 def ask(port: int, ca: Path, size: int, headers: tuple[str, ...] = ()) -> Connection:

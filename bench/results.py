@@ -4,12 +4,17 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from bench.idle import Idle
+from bench.latency import Found
 from bench.machine import Cores, Machine
 from bench.nginx import Handshakes
 from bench.probe import Connection
 from bench.proc import Memory
 from bench.rounds import Sample
 from bench.transfers import Transfer
+from bench.variants import Compared
 
 DIRECTORY = Path(__file__).with_name("results")
 
@@ -48,6 +53,7 @@ class Results:
     Attributes:
         date: when it began, ISO 8601 with offset.
         command: the bench's own command line.
+        took: seconds in all.
         rounds: how often each front came under each load.
         seconds: how long each time.
         machine: where.
@@ -56,6 +62,10 @@ class Results:
         samples: by the load's name and the front's label, in the order of the rounds.
         handshakes: what nginx's log said of a second of each load with new connections, by the load's name.
         transfers: 1 GiB each.
+        starts: seconds from the start of a front's process to its first answer, by the front's label.
+        idle: memory with idle connections.
+        latency: at constant rates.
+        variants: ours with a setting changed, by the variant's name and the front's label.
         notes: what was missing, what failed, what to keep in mind.
     """
 
@@ -69,7 +79,17 @@ class Results:
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
     handshakes: dict[str, Handshakes] = field(default_factory=dict)
     transfers: list[Transfer] = field(default_factory=list)
+    starts: dict[str, list[float]] = field(default_factory=dict)
+    idle: list[Idle] = field(default_factory=list)
+    latency: list[Found] = field(default_factory=list)
+    variants: dict[str, dict[str, Compared]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    took: float = 0.0
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self.samples or self.transfers or self.starts or self.idle or self.latency or self.variants)
 
 
 def write(results: Results, directory: Path = DIRECTORY) -> Path:
@@ -78,3 +98,13 @@ def write(results: Results, directory: Path = DIRECTORY) -> Path:
     path = directory / (results.date[:19].replace(":", "") + ".json")
     path.write_text(json.dumps(asdict(results), indent=1) + "\n")
     return path
+
+
+def read(path: Path) -> Results:
+    """A run that was written.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not the file of a run.
+    """
+    return TypeAdapter(Results).validate_json(path.read_bytes())

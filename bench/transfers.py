@@ -49,8 +49,8 @@ def run(running: Running, direction: Direction) -> Transfer:
         TransferError: it did not arrive whole.
     """
     before, cpu, began = (
-        proc.memory(running.child.pid),
-        proc.cpu_seconds(running.child.pid),
+        proc.memory(running.pid),
+        proc.cpu_seconds(running.pid),
         time.monotonic(),
     )
     try:
@@ -63,9 +63,9 @@ def run(running: Running, direction: Direction) -> Transfer:
         front=running.front.label,
         direction=direction,
         seconds=time.monotonic() - began,
-        cpu_seconds=proc.cpu_seconds(running.child.pid) - cpu,
+        cpu_seconds=proc.cpu_seconds(running.pid) - cpu,
         before=before.resident,
-        peak=proc.memory(running.child.pid).peak,
+        peak=proc.memory(running.pid).peak,
     )
 
 

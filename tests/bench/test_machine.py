@@ -10,11 +10,11 @@ from bench.machine import Cores, pinned, share_out, version_number
 @pytest.mark.parametrize(
     ("available", "siblings", "expected"),
     [
-        ([0, 1], {1}, Cores(1, (0,))),
-        ([0, 1, 2, 3], {3}, Cores(3, (0, 1))),
-        ([0, 1, 2, 3], {2, 3}, Cores(3, (0, 1))),
-        ([0, 1], {0, 1}, Cores(1, (0,))),
-        ([5], {5}, Cores(5, (5,))),
+        ([0, 1], {1}, Cores((1,), (0,))),
+        ([0, 1, 2, 3], {3}, Cores((3,), (0, 1))),
+        ([0, 1, 2, 3], {2, 3}, Cores((3,), (0, 1))),
+        ([0, 1], {0, 1}, Cores((1,), (0,))),
+        ([5], {5}, Cores((5,), (5,))),
     ],
 )
 def test_the_front_gets_a_core_of_its_own_where_there_is_one(
@@ -22,6 +22,18 @@ def test_the_front_gets_a_core_of_its_own_where_there_is_one(
 ) -> None:
     """The load stays off the front's core and its hyper-thread as long as there are others."""
     assert share_out(available, siblings) == expected
+
+
+@pytest.mark.parametrize(
+    ("available", "expected", "apart"),
+    [([0, 1], Cores((0, 1), (0, 1)), False), ([0, 1, 2, 3], Cores((2, 3), (0, 1)), True)],
+)
+def test_two_cores_for_the_front_leave_others_for_the_load_if_there_are(
+    available: list[int], expected: Cores, apart: bool
+) -> None:
+    """On a machine with two, front and load share them, and the division says so."""
+    assert share_out(available, {available[-1]}, fronts=2) == expected
+    assert expected.apart is apart
 
 
 def test_pinning_lasts_for_the_block() -> None:

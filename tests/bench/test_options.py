@@ -40,8 +40,14 @@ def test_a_quick_run_of_all_takes_two_minutes_at_most() -> None:
     quick = make_plan(make_parser().parse_args(["--quick"]))
     assert quick.estimate <= 120
     assert "tcp-up" not in {load.name for load in quick.loads}
+    assert quick.idle == (1000,)
     named = make_plan(make_parser().parse_args(["--quick", "--loads", "tcp-up"]))
     assert [load.name for load in named.loads] == ["tcp-up"]
+
+
+def test_a_run_of_all_takes_a_quarter_of_an_hour() -> None:
+    """The estimate stays within what the page promises."""
+    assert make_plan(make_parser().parse_args([])).estimate <= 16 * 60
 
 
 def test_a_front_comes_under_the_loads_of_its_mode() -> None:
@@ -56,3 +62,11 @@ def test_loads_and_directions_are_chosen_by_name() -> None:
     plan = make_plan(make_parser().parse_args(["--loads", "1g-up,small"]))
     assert [load.name for load in plan.loads] == ["small"]
     assert plan.directions == ["up"]
+    assert (plan.variants, plan.latency, plan.idle, plan.starts) == ([], False, (), False)
+
+
+def test_what_is_no_load_of_the_table_has_a_name_too() -> None:
+    """Latency, idle connections, starts and changed settings are chosen in the same way."""
+    plan = make_plan(make_parser().parse_args(["--loads", "latency,idle,start,log"]))
+    assert (plan.loads, plan.latency, plan.idle, plan.starts) == ([], True, (1000, 10_000), True)
+    assert [variant.name for variant in plan.variants] == ["log"]
