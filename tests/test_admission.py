@@ -254,6 +254,33 @@ async def test_the_end(scene: Scene) -> None:
     assert scene.admission.waiting == 0
 
 
+@staged
+async def test_who_waits_at_the_end_is_let_in(scene: Scene) -> None:
+    """The backlog is served before the port is closed, on every port, and then nobody can come any more."""
+    ports = [await scene.port(), await scene.port()]
+    waiting = [scene.knock(port) for port in ports]
+    await scene.admission.finish()
+    for client in waiting:
+        client.sendall(b"word")
+        assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 4), WITHIN) == b"word"
+    assert scene.admission.admitted == 2
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            scene.knock(port)
+
+
+@staged
+async def test_at_the_end_too_there_is_a_limit(scene: Scene) -> None:
+    """Only as many are let in as there is room for; the others are reset."""
+    ports = [await scene.port(), await scene.port()]
+    waiting = [scene.knock(port) for port in (*ports, *ports)]
+    await scene.admission.finish()
+    await until(lambda: len(scene.open) == 3)
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(asyncio.get_running_loop().sock_recv(waiting[3], 1), WITHIN)
+    assert scene.most == 3
+
+
 @contextmanager
 def no_more_open_files() -> Iterator[None]:
     """Let this process open nothing more."""
@@ -269,15 +296,15 @@ def no_more_open_files() -> Iterator[None]:
 async def test_accepting_is_tried_again(
     scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it can't be resumed for want of descriptors, that is told, and tried until it can."""
+    """Where it can't be resumed for want of descriptors, that is told once, and tried until it can."""
     monkeypatch.setattr(admission, "_RETRY", 0.01)
     first, *_ = await scene.fill(await scene.port())
     caplog.clear()
     with no_more_open_files():
         first.close()
-        await until(lambda: len(caplog.records) >= 2)
-    assert {(record.levelname, record.getMessage()) for record in caplog.records} == {
+        await until(lambda: scene.admission._repeats._told.get("refused", (0, 0))[1] >= 2)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("ERROR", "new connections can't be accepted: Too many open files; it is tried again in 0.01s")
-    }
+    ]
     await until(lambda: len(scene.open) == 3)
     assert scene.admission.waiting == 0

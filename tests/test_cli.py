@@ -12,7 +12,7 @@ from tlsproxy.cli import main
 from tlsproxy.exits import Exit
 
 PROJECT = Path(__file__).parents[1]
-VERBS = ["run", "check", "health", "config", "demo", "dev-cert"]
+VERBS = ["run", "check", "health", "config", "demo", "dev-cert", "inject", "import-nginx"]
 
 
 def tlsproxy(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -125,6 +125,22 @@ def test_dev_cert_without_a_place(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "file").write_text("")
     assert main(["dev-cert", str(tmp_path / "file" / "certs")]) == Exit.FAILED
     assert "file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verb", "package"), [(["inject", "--remove"], "ruamel"), (["import-nginx", "/dev/null"], "crossplane")]
+)
+def test_what_only_one_verb_needs(verb: list[str], package: str) -> None:
+    """Where a package of the extra is absent, its verb says how to have it, and the others do not care."""
+    code = f"import sys; sys.modules[{package!r}] = None; from tlsproxy.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *verb], capture_output=True, text=True, timeout=30, check=False, cwd=PROJECT
+    )
+    assert (ended.returncode, ended.stdout) == (Exit.FAILED, "")
+    assert ended.stderr.startswith(f"tlsproxy {verb[0]}: {package}")
+    assert "is not installed; pip install 'tlsproxy[inject]' has it" in ended.stderr
+    command = [sys.executable, "-c", code, "config", "--schema"]
+    assert subprocess.run(command, capture_output=True, timeout=30, check=False, cwd=PROJECT).returncode == 0
 
 
 def test_health_of_nobody() -> None:

@@ -1,8 +1,10 @@
 """`tlsproxy health`: the admin port's answer as an exit status."""
 
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -56,31 +58,68 @@ def test_a_port_that_listens_everywhere_is_asked_here(host: str) -> None:
         assert ask_ready(host, port) is Exit.STOPPED
 
 
+@contextmanager
+def server(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port that does so with the one connection that comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                behave(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            thread.join()
+
+
+def until_closed(connection: socket.socket) -> None:
+    while connection.recv(4096):
+        pass
+
+
+def drip(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"x")
+        time.sleep(0.01)
+
+
+def mail(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+
+def flood(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(bytes(65536))
+
+
+@pytest.mark.parametrize(
+    ("behave", "why"),
+    [
+        (until_closed, "not whole within 0.1s"),
+        (drip, "not whole within 0.1s"),
+        (mail, "what answers there is not a sidecar"),
+        (flood, "what answers there is not a sidecar"),
+    ],
+)
+def test_who_answers_is_no_sidecar(
+    behave: Callable[[socket.socket], None], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever listens there, silent or talkative, the command ends in time with status 1 and a line that says why."""
+    with server(behave) as port:
+        assert ask_ready("127.0.0.1", port, 0.1) is Exit.FAILED
+    assert capsys.readouterr().err == f"no answer from 127.0.0.1:{port}: {why}\n"
+
+
 def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     """A port on which nobody listens is named, without a traceback."""
     port = free_port()
     assert ask_ready("", port) is Exit.FAILED
-    assert f"no answer from 127.0.0.1:{port}: " in capsys.readouterr().err
-
-
-def test_what_answers_is_no_http(capsys: pytest.CaptureFixture[str]) -> None:
-    """Something else on the port is no readiness."""
-    with admin(200, b"") as (port, _):
-        pass
-    import socket  # noqa: PLC0415  this test alone speaks no HTTP
-
-    with socket.create_server(("127.0.0.1", port)) as listener:
-
-        def answer() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.sendall(b"220 mail.example ESMTP\r\n")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        assert ask_ready("127.0.0.1", port) is Exit.FAILED
-        thread.join()
-    assert "no answer from" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"no answer from 127.0.0.1:{port}: connection refused\n"
 
 
 def test_the_admin_port_is_off(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,11 +15,12 @@ ROOT = Path(tlsproxy.__file__).parent
 FREE = ("tlsproxy.demo",)
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
-    "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.sidecar", "tlsproxy.admin"),
+    "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.serving", "tlsproxy.admin"),
     "httptools": ("tlsproxy.proxy.response_reader",),
     "ssl": (
         "tlsproxy.tls",
         "tlsproxy.sidecar",  # says OpenSSL's version when it starts and as a metric; opens no TLS
+        "tlsproxy.serving",  # names a type
     ),
     "cryptography": ("tlsproxy.tls",),
     "pydantic": ("tlsproxy.settings", "tlsproxy.environment"),
@@ -32,7 +33,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     ),
     "prometheus_client": ("tlsproxy.admin.metrics",),
     "watchfiles": ("tlsproxy.tls.watch",),
-    "uvloop": ("tlsproxy.sidecar",),
+    "uvloop": ("tlsproxy.life",),
     "asyncio": (
         "tlsproxy.admission",
         "tlsproxy.proxy.feed",  # names the loop that aiohttp's parser wants
@@ -49,7 +50,15 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.tls.watch",
         "tlsproxy.admin.server",
         "tlsproxy.admin.app_check",
+        "tlsproxy.life",
+        "tlsproxy.following",
+        "tlsproxy.pulse",
+        "tlsproxy.serving",
         "tlsproxy.sidecar",
+        "tlsproxy.workers.channel",
+        "tlsproxy.workers.remote",
+        "tlsproxy.workers.worker",
+        "tlsproxy.workers.supervisor",
         "tlsproxy.signals",
         "tlsproxy.check",
     ),
@@ -57,11 +66,18 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.admission",
         "tlsproxy.listening",
         "tlsproxy.admin",
+        "tlsproxy.health",
+        "tlsproxy.serving",  # names a type
+        "tlsproxy.workers",
         "tlsproxy.proxy.tunnel",  # ends the app's connection with a reset
     ),
-    "select": ("tlsproxy.proxy.upstream", "tlsproxy.output"),
+    "select": ("tlsproxy.proxy.upstream", "tlsproxy.output", "tlsproxy.workers.nursery"),
     "signal": (
         "tlsproxy.signals",
+        "tlsproxy.life",  # names a type
+        "tlsproxy.sidecar",
+        "tlsproxy.serving",
+        "tlsproxy.workers",
         "tlsproxy.settings_process",  # its child leaves SIGINT to the parent
     ),
     "threading": (),
@@ -91,32 +107,98 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.kinds": (),
     "tlsproxy.environment": ("tlsproxy.kinds",),
     "tlsproxy.settings": ("tlsproxy.environment", "tlsproxy.kinds", "tlsproxy.client_rules"),
-    "tlsproxy.settings_process": (
-        "tlsproxy.settings",
-        "tlsproxy.environment",
-        "tlsproxy.contract",
-        "tlsproxy.exits",
-    ),
-    "tlsproxy.diagnostics": (),
+    "tlsproxy.settings_process": ("tlsproxy.environment", "tlsproxy.exits"),
+    "tlsproxy.diagnostics": ("tlsproxy.output", "tlsproxy.repeats"),
     "tlsproxy.terminal": ("tlsproxy.diagnostics",),
-    "tlsproxy.output": (),
+    "tlsproxy.output": ("tlsproxy.measures", "tlsproxy.repeats", "tlsproxy.turns"),
+    "tlsproxy.turns": (),
     "tlsproxy.listening": (),
     "tlsproxy.admission": ("tlsproxy.listening", "tlsproxy.repeats", "tlsproxy.measures"),
     "tlsproxy.open_files": (),
-    "tlsproxy.signals": (),
+    "tlsproxy.signals": ("tlsproxy.diagnostics",),
     "tlsproxy.health": ("tlsproxy.exits",),
-    "tlsproxy.sidecar": (
-        "tlsproxy.tls",
-        "tlsproxy.proxy",
+    "tlsproxy.following": (),
+    "tlsproxy.pulse": ("tlsproxy.admin.health", "tlsproxy.measures"),
+    "tlsproxy.life": (
         "tlsproxy.admin",
-        "tlsproxy.settings",
-        "tlsproxy.admission",
-        "tlsproxy.contract",
         "tlsproxy.exits",
         "tlsproxy.listening",
-        "tlsproxy.open_files",
-        "tlsproxy.output",
         "tlsproxy.signals",
+        "tlsproxy.measures",
+    ),
+    "tlsproxy.assembly": (
+        "tlsproxy.tls",
+        "tlsproxy.proxy",
+        "tlsproxy.output",
+        "tlsproxy.settings",
+        "tlsproxy.workers.cpus",
+        "tlsproxy.workers.shares",
+        *SHARED,
+    ),
+    "tlsproxy.serving": (
+        "tlsproxy.assembly",
+        "tlsproxy.tls",
+        "tlsproxy.proxy",
+        "tlsproxy.admission",
+        "tlsproxy.diagnostics",
+        "tlsproxy.admin.health",
+        "tlsproxy.output",
+        "tlsproxy.turns",
+        "tlsproxy.pulse",
+        "tlsproxy.settings",
+        *SHARED,
+    ),
+    "tlsproxy.workers": (),
+    "tlsproxy.workers.sums": ("tlsproxy.measures",),
+    "tlsproxy.workers.messages": ("tlsproxy.measures",),
+    "tlsproxy.workers.nursery": ("tlsproxy.exits",),
+    "tlsproxy.workers.worker": (
+        "tlsproxy.workers.messages",
+        "tlsproxy.workers.channel",
+        "tlsproxy.turns",
+        "tlsproxy.assembly",
+        "tlsproxy.serving",
+        "tlsproxy.life",
+        "tlsproxy.signals",
+        "tlsproxy.tls.catalogue",
+        "tlsproxy.settings",
+        "tlsproxy.exits",
+    ),
+    "tlsproxy.workers.remote": ("tlsproxy.workers.messages", "tlsproxy.workers.channel"),
+    "tlsproxy.workers.supervisor": (
+        "tlsproxy.workers.messages",
+        "tlsproxy.workers.channel",
+        "tlsproxy.workers.remote",
+        "tlsproxy.workers.nursery",
+        "tlsproxy.workers.restarts",
+        "tlsproxy.workers.shares",
+        "tlsproxy.workers.sums",
+        "tlsproxy.admin.health",
+        "tlsproxy.diagnostics",
+        "tlsproxy.life",
+        "tlsproxy.listening",
+        "tlsproxy.output",
+        "tlsproxy.proxy.limits",
+        "tlsproxy.signals",
+        "tlsproxy.tls.catalogue",
+        "tlsproxy.settings",
+        "tlsproxy.exits",
+        *SHARED,
+    ),
+    "tlsproxy.sidecar": (
+        "tlsproxy.assembly",
+        "tlsproxy.serving",
+        "tlsproxy.life",
+        "tlsproxy.admin",
+        "tlsproxy.tls",
+        "tlsproxy.proxy.feed",  # has the parser checked before anything is opened
+        "tlsproxy.proxy.limits",
+        "tlsproxy.workers",
+        "tlsproxy.listening",
+        "tlsproxy.open_files",
+        "tlsproxy.following",
+        "tlsproxy.settings",
+        "tlsproxy.exits",
         *SHARED,
     ),
     "tlsproxy.contract": (
@@ -124,11 +206,14 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.environment",
         "tlsproxy.exits",
         "tlsproxy.admission",
+        "tlsproxy.output",
+        "tlsproxy.pulse",
         "tlsproxy.proxy",  # reads what the rooms declare, when a document is made
         "tlsproxy.tls",
         *SHARED,
     ),
     "tlsproxy.check": (
+        "tlsproxy.assembly",
         "tlsproxy.sidecar",
         "tlsproxy.tls.description",
         "tlsproxy.tls.catalogue",  # a type alone
@@ -141,6 +226,22 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.tls.trust_store",
         *SHARED,
     ),
+    "tlsproxy.inject": ("tlsproxy.inject", "tlsproxy.settings", "tlsproxy.environment"),
+    "tlsproxy.inject.command": (
+        "tlsproxy.inject",
+        "tlsproxy.settings",
+        "tlsproxy.environment",
+        "tlsproxy.exits",
+        "tlsproxy.diagnostics",  # shows names from a manifest without what they could do to a terminal
+    ),
+    "tlsproxy.import_nginx": ("tlsproxy.import_nginx", "tlsproxy.settings", "tlsproxy.environment"),
+    "tlsproxy.import_nginx.command": (
+        "tlsproxy.import_nginx",
+        "tlsproxy.settings",
+        "tlsproxy.environment",
+        "tlsproxy.exits",
+        "tlsproxy.diagnostics",
+    ),
     "tlsproxy.cli": (
         "tlsproxy.sidecar",
         "tlsproxy.check",
@@ -152,12 +253,38 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.settings_process",
         "tlsproxy.diagnostics",
         "tlsproxy.exits",
+        "tlsproxy.inject.command",
+        "tlsproxy.inject.options",
+        "tlsproxy.import_nginx.command",
+        "tlsproxy.import_nginx.options",
         "tlsproxy.tls.development",  # `dev-cert` is this module's function and nothing else
         "tlsproxy.tls.files",
     ),
     "tlsproxy.__main__": ("tlsproxy.cli",),
 }
 """Each room or module and what of the house it may know; of the package itself everyone may know the version."""
+
+CHASSIS = (
+    "tlsproxy.environment",
+    "tlsproxy.kinds",
+    "tlsproxy.settings_process",
+    "tlsproxy.life",
+    "tlsproxy.signals",
+    "tlsproxy.listening",
+    "tlsproxy.admin",
+    "tlsproxy.health",
+    "tlsproxy.following",
+    "tlsproxy.pulse",
+    "tlsproxy.measures",
+    "tlsproxy.diagnostics",
+    "tlsproxy.terminal",
+    "tlsproxy.output",
+    "tlsproxy.turns",
+    "tlsproxy.repeats",
+    "tlsproxy.open_files",
+    "tlsproxy.exits",
+)
+"""What every sidecar of the family is built on, and the proxy is one of them."""
 
 STRANGERS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.proxy.front": ("server", "pool", "upstream", "exchange", "redirect", "fixes"),
@@ -184,12 +311,34 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.proxy.request": CLOCKS_AND_MORE,
     "tlsproxy.proxy.tally": CLOCKS_AND_MORE,
     "tlsproxy.measures": CLOCKS_AND_MORE,
+    "tlsproxy.workers.restarts": CLOCKS_AND_MORE,
+    "tlsproxy.workers.shares": CLOCKS_AND_MORE,
+    "tlsproxy.workers.sums": CLOCKS_AND_MORE,
+    "tlsproxy.workers.messages": CLOCKS_AND_MORE,
     "tlsproxy.app_address": CLOCKS_AND_MORE,
     "tlsproxy.proxy_protocol": CLOCKS_AND_MORE,
     "tlsproxy.repeats": CLOCKS_AND_MORE,
     "tlsproxy.client_rules": CLOCKS_AND_MORE,
     "tlsproxy.proxy.head_mending": CLOCKS_AND_MORE,
     "tlsproxy.proxy.response_reader": CLOCKS_AND_MORE,
+    "tlsproxy.inject.documents": CLOCKS_AND_MORE,
+    "tlsproxy.inject.edits": CLOCKS_AND_MORE,
+    "tlsproxy.inject.manifest": CLOCKS_AND_MORE,
+    "tlsproxy.inject.paths": CLOCKS_AND_MORE,
+    "tlsproxy.inject.pods": CLOCKS_AND_MORE,
+    "tlsproxy.inject.probes": CLOCKS_AND_MORE,
+    "tlsproxy.inject.refusals": CLOCKS_AND_MORE,
+    "tlsproxy.inject.rendering": CLOCKS_AND_MORE,
+    "tlsproxy.inject.rewriting": CLOCKS_AND_MORE,
+    "tlsproxy.inject.services": CLOCKS_AND_MORE,
+    "tlsproxy.inject.sidecar": CLOCKS_AND_MORE,
+    "tlsproxy.inject.workloads": CLOCKS_AND_MORE,
+    "tlsproxy.import_nginx.conversions": CLOCKS_AND_MORE,
+    "tlsproxy.import_nginx.directives": CLOCKS_AND_MORE,
+    "tlsproxy.import_nginx.findings": CLOCKS_AND_MORE,
+    "tlsproxy.import_nginx.images": CLOCKS_AND_MORE,
+    "tlsproxy.import_nginx.report": CLOCKS_AND_MORE,
+    "tlsproxy.import_nginx.servers": CLOCKS_AND_MORE,
     "tlsproxy.proxy.request_log": OUTSIDE_WORLD,
     "tlsproxy.proxy.journal": OUTSIDE_WORLD,
 }
@@ -264,6 +413,14 @@ def test_rooms_know_only_those_below(name: str) -> None:
     assert room, f"{name} has no row in ROOMS"
     inner = {known for known in known_to(name) if within(known, ("tlsproxy",))} - {"tlsproxy"}
     assert sorted(known for known in inner if not within(known, ROOMS[room])) == []
+
+
+def test_the_chassis_knows_no_program() -> None:
+    """Another sidecar is built on it without the proxy, its certificates or its settings, by whatever way round."""
+    reached = {name for name in MODULES if within(name, CHASSIS)}
+    while more := {known for name in reached for known in known_to(name) if known in MODULES} - reached:
+        reached |= more
+    assert sorted(name for name in reached if not within(name, CHASSIS)) == ["tlsproxy", "tlsproxy.app_address"]
 
 
 @pytest.mark.parametrize("name", STRANGERS)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.ports import free_port
 from tests.tls.material import unprivileged
-from tlsproxy.listening import PortError, listen
+from tlsproxy.listening import PortError, listen, listen_together
 
 VARIABLE = "TLSPROXY_LISTEN_PORT"
 
@@ -113,3 +113,35 @@ def test_a_port_below_1024() -> None:
         pytest.skip("every port is free to all here")
     with unprivileged():
         assert "may not listen below" in complaint("127.0.0.1", min(80, first_free - 1))
+
+
+def test_together() -> None:
+    """Several sockets for each address of one port, among which the kernel shares new connections out."""
+    port = free_port()
+    groups = listen_together("127.0.0.1", port, VARIABLE, 3)
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(sock) for group in groups for sock in group]
+        assert [len(group) for group in groups] == [1, 1, 1]
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        taken = []
+        for sock in sockets:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    stack.enter_context(sock.accept()[0])
+                    taken.append(sock)
+        assert len(taken) == 30
+        assert len(set(taken)) > 1
+
+
+def test_together_and_alone() -> None:
+    """Nobody else may share the port, though it would in the same way; on failure nothing is left open."""
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        for group in listen_together("127.0.0.1", port, VARIABLE, 2):
+            for sock in group:
+                stack.enter_context(sock)
+        with pytest.raises(PortError, match=f"{VARIABLE}={port}: another process listens there"):
+            listen_together("127.0.0.1", port, VARIABLE, 2)
+        with pytest.raises(PortError):
+            listen("127.0.0.1", port, VARIABLE)

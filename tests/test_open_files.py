@@ -15,18 +15,18 @@ CAP_SYS_RESOURCE = 24
 SCRIPT = """
 import os, resource, sys
 from tlsproxy.open_files import make_room
-soft, hard, user, connections = map(int, sys.argv[1:])
+soft, hard, user, connections, processes = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 if os.geteuid() == 0:
     os.setuid(user)
-room = make_room(connections)
+room = make_room(connections, processes)
 print(room.connections, *resource.getrlimit(resource.RLIMIT_NOFILE), room.shortage)
 """
 
 
-def made(soft: int, hard: int, connections: int, user: int = NOBODY) -> list[str]:
+def made(soft: int, hard: int, connections: int, user: int = NOBODY, processes: int = 1) -> list[str]:
     """Connections that there is room for, the limits then, and the words for the operator, if any."""
-    command = [sys.executable, "-c", SCRIPT, *map(str, (soft, hard, user, connections))]
+    command = [sys.executable, "-c", SCRIPT, *map(str, (soft, hard, user, connections, processes))]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().split(" ", 3)
 
 
@@ -65,6 +65,13 @@ def test_what_is_not_allowed_is_said() -> None:
         f"served at once, and more wait; allow more (ulimit -n {needed}, LimitNOFILE={needed}, "
         f"--ulimit nofile={needed}), or set TLSPROXY_MAX_CONNECTIONS to {fitting}"
     )
+
+
+def test_several_processes_have_a_limit_each() -> None:
+    """What one needs for its share, and all of them together as many connections as that allows."""
+    assert made(256, 4096, 1000, processes=3)[:2] == ["1000", str(2 * 334 + RESERVE)]
+    fitting = 3 * ((512 - RESERVE) // 2)
+    assert made(256, 512, 1000, processes=3)[:2] == [str(fitting), "512"]
 
 
 def test_what_no_kernel_allows() -> None:

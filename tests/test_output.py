@@ -1,7 +1,11 @@
 """Lines to a descriptor: in order, in batches, never waiting for a reader, and counted when they are lost."""
 
+import contextlib
 import fcntl
 import os
+import select
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.polling import wait_until
-from tlsproxy.output import LineWriter
+from tlsproxy.output import LineWriter, lost_measure
 
 
 class Pipe:
@@ -110,7 +114,7 @@ def test_what_nobody_reads_is_lost_and_counted(pipe: Pipe, caplog: pytest.LogCap
         writer.add(f"{n:>99}\n")
     writer.flush()
     assert 0 < writer.lost < count
-    assert [r.getMessage() for r in caplog.records] == ["request lines are being lost: nobody reads them"]
+    assert [r.getMessage() for r in caplog.records] == ["request lines are being lost: nobody reads them; 256 so far"]
     got = b""
 
     def gather() -> bool:
@@ -180,6 +184,79 @@ def test_the_descriptor_is_left_as_it_is(pipe: Pipe) -> None:
     assert pipe.read() == b"x\ny\n"
 
 
+def test_what_others_write_comes_between_lines(pipe: Pipe) -> None:
+    """Writers that share a pipe, as workers do, never cut each other's lines, however slowly it is read."""
+    writers = [LineWriter(pipe.writer) for _ in range(2)]
+    lines = [f"{name}{'x' * (37 + name)}\n" for name in range(2)]
+    for _ in range(pipe.capacity // 40):
+        for writer, line in zip(writers, lines, strict=True):
+            writer.add(line)
+    got = b""
+
+    def gather() -> bool:
+        nonlocal got
+        got += os.read(pipe.reader, 1000)
+        for writer in writers:
+            writer.flush()
+        return len(got) >= pipe.capacity // 40 * sum(map(len, lines))
+
+    wait_until(gather, "all lines", 20)
+    assert set(got.decode().splitlines(keepends=True)) == set(lines)
+
+
+def test_a_pipe_that_fills_between_a_look_and_a_write(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the pipe has polled as writable and another process has filled it since, nobody waits."""
+    writer = LineWriter(pipe.writer)
+    os.set_blocking(pipe.writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipe.writer, b"y" * 4096)
+    os.set_blocking(pipe.writer, True)
+    monkeypatch.setattr(writer, "_poll", Ready())
+    writer.add("x\n")
+    writer.flush()
+    assert set(pipe.read()) == {ord("y")}
+    writer.flush()
+    assert pipe.read() == b"x\n"
+
+
+class Ready:
+    """A poll object that has looked too early."""
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        return [(0, select.POLLOUT)]
+
+
+def test_half_written_lines_are_lost_and_no_others(pipe: Pipe) -> None:
+    """When the reader goes away in the middle, what it was given whole is not counted."""
+    writer = LineWriter(pipe.writer)
+    line = "x" * 99 + "\n"
+    count = pipe.capacity // 100 * 2
+    for _ in range(count):
+        writer.add(line)
+    writer.flush()
+    got = len(pipe.read())
+    pipe.close_reader()
+    writer.close(5)
+    assert 0 < got < count * 100
+    assert writer.lost == count - got // 100
+
+
+def test_started_without_the_stream() -> None:
+    """A process that was given no standard output writes to nobody, and never to what was opened in its place."""
+    code = (
+        "import socket, sys; from tlsproxy.output import *\n"
+        "number = descriptor_of(sys.stdout); a, b = socket.socketpair(); w = LineWriter(number)\n"
+        "w.add('x'); w.close(1)\n"
+        "b.setblocking(False); a.setblocking(False)\n"
+        "for end in a, b:\n"
+        "    try: sys.exit(f'{end.recv(1)!r} was read')\n"
+        "    except BlockingIOError: pass"
+    )
+    command = ["/bin/sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code]
+    subprocess.run(command, check=True)
+
+
 def test_a_file(tmp_path: Path) -> None:
     """Standard output may be a file."""
     with (tmp_path / "lines").open("wb") as file:
@@ -198,3 +275,21 @@ def test_a_full_disk(caplog: pytest.LogCaptureFixture) -> None:
         writer.close(5)
         assert writer.lost == 1
     assert "No space left" in caplog.text
+
+
+def test_a_storm_of_losses_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever keeps failing is said once in a while, and each line counts."""
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        writer = LineWriter(full.fileno())
+        for _ in range(5):
+            writer.add("x\n")
+            writer.flush()
+        assert writer.lost == 5
+    assert [r.getMessage() for r in caplog.records] == [
+        "request lines are being lost: No space left on device; 1 so far"
+    ]
+
+
+def test_lost_lines_are_a_metric() -> None:
+    """One counter for both streams."""
+    assert lost_measure(3, 4).samples == {("stdout",): 3, ("stderr",): 4}

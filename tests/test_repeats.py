@@ -19,3 +19,14 @@ def test_kinds_do_not_hide_each_other() -> None:
 def test_the_first_is_told_whatever_the_clock() -> None:
     """A monotonic clock may begin at 0."""
     assert Repeats().untold("a", 0.0) == 0
+
+
+def test_kinds_that_clients_make_are_bounded() -> None:
+    """Beyond a thousand kinds at once all others are one, until the known ones are stale."""
+    repeats = Repeats()
+    told = [repeats.untold(f"client {number}", 1.0) for number in range(3000)]
+    assert told.count(0) == 1025
+    assert told[-1] is None
+    assert repeats.untold("client 0", 2.0) is None
+    assert repeats.untold("a new one", 12.0) == 0
+    assert repeats.untold("client 2999", 12.0) == 0

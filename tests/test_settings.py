@@ -254,6 +254,18 @@ def test_max_connections() -> None:
     assert settings(MAX_CONNECTIONS="1").max_connections == 1
 
 
+@pytest.mark.parametrize(("text", "workers"), [("1", 1), ("4", 4), ("1024", 1024), ("auto", 0), ("AUTO", 0)])
+def test_workers(text: str, workers: int) -> None:
+    """A number, or whatever the machine grants."""
+    assert settings(WORKERS=text).workers == workers
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "all", "1025"])
+def test_bad_workers(text: str) -> None:
+    """At least one, and no number with a digit too many."""
+    assert "a whole number of at least 1, or auto" in complaint(WORKERS=text)
+
+
 def test_trusted_proxies() -> None:
     """Ranges and single addresses, and `private` for the private and loopback ranges."""
     networks = settings(TRUSTED_PROXIES="Private, 203.0.113.7,2001:db8::/32, 10.1.2.3/8").trusted_proxies

@@ -13,8 +13,14 @@ from tlsproxy.exits import Exit
 from tlsproxy.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
-START = "import os, signal, sys\nfrom tlsproxy.settings_process import DIED, PlainReading, Refusal, settings_process\n"
-READ = START + "with settings_process() as outcome:\n    result = outcome()\n"
+START = """\
+import os, signal, sys
+from tlsproxy.settings_process import DIED, PlainReading, Refusal, settings_process
+def declared():
+    from tlsproxy.settings import Settings
+    return Settings
+"""
+READ = START + "with settings_process(declared) as outcome:\n    result = outcome()\n"
 ALONE = "try:\n    os.waitpid(-1, os.WNOHANG)\nexcept ChildProcessError:\n    print('alone')\n"
 
 
@@ -47,8 +53,7 @@ def test_values_are_those_of_the_settings() -> None:
     """Every attribute has the very value that `Settings` has, and what /status shows and the warnings come along."""
     code = READ + (
         "assert not {'pydantic', 'pydantic_core', 'pydantic_settings', 'tlsproxy.settings'} & sys.modules.keys()\n"
-        "from tlsproxy.contract import shown\n"
-        "from tlsproxy.environment import read\n"
+        "from tlsproxy.environment import read, shown\n"
         "from tlsproxy.settings import Settings\n"
         "reading = read(Settings)\n"
         "assert vars(result.settings) == dict(reading.settings), result\n"
@@ -73,7 +78,7 @@ def test_more_than_a_pipe_holds() -> None:
     """An outcome of any length comes whole; where nobody reads it, nobody waits for ever."""
     long = "x" * 100_000
     assert long in said(READ + "print(result.message)", TLSPROXY_APP_PORT=long)
-    assert said(START + "with settings_process():\n    pass\n" + ALONE, TLSPROXY_APP_PORT=long) == "alone\n"
+    assert said(START + "with settings_process(declared):\n    pass\n" + ALONE, TLSPROXY_APP_PORT=long) == "alone\n"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +109,7 @@ def test_nothing_is_left(body: str) -> None:
     code = START + (
         "files = len(os.listdir('/proc/self/fd'))\n"
         "try:\n"
-        "    with settings_process() as outcome:\n"
+        "    with settings_process(declared) as outcome:\n"
         f"        {body}\n"
         "except KeyboardInterrupt:\n"
         "    pass\n"
@@ -131,7 +136,7 @@ def test_an_interrupt_is_the_parents_to_answer() -> None:
         "def ignoring(pid):\n"
         "    mask = open(f'/proc/{pid}/status').read().split('SigIgn:')[1].split()[0]\n"
         "    return int(mask, 16) >> signal.SIGINT - 1 & 1\n"
-        "with settings_process() as outcome:\n"
+        "with settings_process(declared) as outcome:\n"
         "    signal.signal(signal.SIGINT, lambda *_: print('interrupted'))\n"
         "    child = open(f'/proc/self/task/{os.getpid()}/children').read().strip()\n"
         "    while not ignoring(child):\n"

@@ -1,12 +1,15 @@
 """Signals as events."""
 
 import asyncio
+import logging
 import os
 import signal
+import sys
 from collections.abc import Coroutine
 
 import pytest
 
+from tlsproxy.diagnostics import configure
 from tlsproxy.signals import Signals, dump_stacks
 
 
@@ -24,7 +27,7 @@ def test_asked_to_stop(number: signal.Signals, interrupted: bool, caplog: pytest
     caplog.set_level("INFO")
 
     async def scene() -> None:
-        signals = Signals(asyncio.get_running_loop(), lambda: None)
+        signals = Signals(asyncio.get_running_loop(), {})
         assert not signals.stop.is_set()
         send(number)
         await signals.stop.wait()
@@ -41,7 +44,7 @@ def test_the_second_may_be_another() -> None:
     """SIGINT after SIGTERM stops at once, and does not change who asked first."""
 
     async def scene() -> None:
-        signals = Signals(asyncio.get_running_loop(), lambda: None)
+        signals = Signals(asyncio.get_running_loop(), {})
         send(signal.SIGTERM)
         await signals.stop.wait()
         send(signal.SIGINT)
@@ -51,12 +54,12 @@ def test_the_second_may_be_another() -> None:
     run(scene())
 
 
-def test_hang_up() -> None:
-    """SIGHUP calls back, each time, and stops nothing."""
+def test_other_signals() -> None:
+    """What a program does at another signal is called each time, and stops nothing."""
 
     async def scene() -> None:
         called: asyncio.Queue[str] = asyncio.Queue()
-        signals = Signals(asyncio.get_running_loop(), lambda: called.put_nowait("hung up"))
+        signals = Signals(asyncio.get_running_loop(), {signal.SIGHUP: lambda: called.put_nowait("hung up")})
         for _ in range(2):
             send(signal.SIGHUP)
             await called.get()
@@ -65,6 +68,18 @@ def test_hang_up() -> None:
     run(scene())
 
 
+@pytest.fixture
+def configured(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Diagnostics go to standard error; what that changes is undone with the test."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    configure("json", "info")
+    logging.captureWarnings(capture=False)
+
+
+@pytest.mark.usefixtures("configured")
 def test_stacks(capfd: pytest.CaptureFixture[str]) -> None:
     """SIGUSR1 writes where each task stands to standard error, and nothing to standard output."""
 
@@ -72,7 +87,7 @@ def test_stacks(capfd: pytest.CaptureFixture[str]) -> None:
         await asyncio.Event().wait()
 
     async def scene() -> None:
-        Signals(asyncio.get_running_loop(), lambda: None)
+        Signals(asyncio.get_running_loop(), {})
         task = asyncio.create_task(standing_here(), name="the stuck one")
         await asyncio.sleep(0)
         send(signal.SIGUSR1)
@@ -88,7 +103,8 @@ def test_stacks(capfd: pytest.CaptureFixture[str]) -> None:
     run(scene())
 
 
-def test_a_dump_names_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("configured")
+def test_a_dump_names_the_tasks(capfd: pytest.CaptureFixture[str]) -> None:
     """Each task is named, so that the reader finds the one."""
 
     async def scene() -> None:
@@ -98,4 +114,4 @@ def test_a_dump_names_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
         task.cancel()
 
     run(scene())
-    assert "the stuck one" in capsys.readouterr().err
+    assert "the stuck one" in capfd.readouterr().err

@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 
@@ -58,6 +59,20 @@ class Admission:
         for sock in sockets:
             self._listeners.append(_Listener(sock, partial(self._admit, factory)))
         await self._start()
+
+    async def finish(self) -> None:
+        """Stop listening, for good, and let in who waits in the backlog, as far as there is room.
+
+        To them they are connected, and the kernel would reset them with the socket.
+        """
+        loop = asyncio.get_running_loop()
+        waiting: list[tuple[Callable[[], asyncio.BaseProtocol], socket.socket]] = []
+        for listener in self._listeners:
+            room = self._limit - self.admitted - len(waiting)
+            waiting += [(listener.factory, connection) for connection in listener.take(room)]
+        self.close()
+        for factory, connection in waiting:
+            await loop.connect_accepted_socket(factory, connection)
 
     def close(self) -> None:
         """Stop listening, for good; may be called twice. Who waits in the backlog is reset by the kernel."""
@@ -120,9 +135,13 @@ class Admission:
                 if not self._pausing:
                     await listener.start()
         except OSError as error:
-            _logger.error(  # noqa: TRY400 - the way in says nothing
-                "new connections can't be accepted: %s; it is tried again in %gs", error.strerror, _RETRY
-            )
+            if (untold := self._repeats.untold("refused", monotonic())) is not None:
+                _logger.error(  # noqa: TRY400 - the way in says nothing
+                    "new connections can't be accepted: %s; it is tried again in %gs%s",
+                    error.strerror,
+                    _RETRY,
+                    f"; {untold} more times since the last such line" if untold else "",
+                )
             asyncio.get_running_loop().call_later(_RETRY, self._resume)
 
 
@@ -131,7 +150,7 @@ class _Listener:
 
     def __init__(self, sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol]) -> None:
         self._socket = sock
-        self._factory = factory
+        self.factory = factory
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -144,7 +163,7 @@ class _Listener:
             return
         # asyncio takes as many connections at one go as this backlog says; the kernel is told the real one below.
         server = self._server = await asyncio.get_running_loop().create_server(
-            self._factory, sock=self._socket.dup(), backlog=1, start_serving=False
+            self.factory, sock=self._socket.dup(), backlog=1, start_serving=False
         )
         await server.start_serving()
         if self._server is server:
@@ -162,6 +181,16 @@ class _Listener:
             loop.call_soon(server.close)
         else:
             server.close()
+
+    def take(self, most: int) -> list[socket.socket]:
+        """The connections of the backlog, at most so many."""
+        self.stop()
+        taken: list[socket.socket] = []
+        # An error is the end of the backlog, or of the descriptors; those who would have been next then bear it.
+        with suppress(OSError):
+            while len(taken) < most:
+                taken.append(self._socket.accept()[0])
+        return taken
 
     def close(self) -> None:
         """Listen no more."""

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tlsproxy.admin.app_check import check_app
-from tlsproxy.app_address import AppAddress
+from tlsproxy.assembly import app_address, certificates, workers
 from tlsproxy.client_rules import spell_rules
 from tlsproxy.exits import Exit
 from tlsproxy.listening import PortError, listen
 from tlsproxy.open_files import make_room
-from tlsproxy.sidecar import APP_CHECK_WITHIN, certificates
+from tlsproxy.sidecar import APP_CHECK_WITHIN
 from tlsproxy.terminal import Terminal
 from tlsproxy.tls.description import moment, report
 
@@ -117,7 +117,7 @@ def _check_ports(terminal: Terminal, settings: "Settings") -> Exit:
 
 
 def _check_open_files(terminal: Terminal, settings: "Settings") -> None:
-    room = make_room(settings.max_connections)
+    room = make_room(settings.max_connections, workers(settings))
     if room.shortage:
         terminal.note(room.shortage)
     else:
@@ -125,7 +125,7 @@ def _check_open_files(terminal: Terminal, settings: "Settings") -> None:
 
 
 def _check_app(terminal: Terminal, settings: "Settings") -> None:
-    address = AppAddress(settings.app_host, settings.app_port, str(settings.app_socket or ""))
+    address = app_address(settings)
     condition = asyncio.run(check_app(address, settings.app_check, APP_CHECK_WITHIN))
     if condition.ok:
         terminal.tick(f"app at {address}: " + ("answers" if settings.app_check != "off" else "not asked"))

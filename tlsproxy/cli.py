@@ -80,13 +80,24 @@ def _parser() -> argparse.ArgumentParser:
     dev_cert.add_argument("names", nargs="*", metavar="NAME", help="names besides localhost, 127.0.0.1 and ::1")
     dev_cert.add_argument("--force", action="store_true", help="replace a pair that is there")
     dev_cert.set_defaults(verb=_dev_cert)
+
+    from tlsproxy.import_nginx import options as import_options
+    from tlsproxy.inject import options as inject_options
+
+    inject = verbs.add_parser("inject", help="a Kubernetes manifest in, the same with the sidecar out")
+    inject_options.add_options(inject)
+    inject.set_defaults(verb=_inject)
+
+    import_nginx = verbs.add_parser("import-nginx", help="an nginx TLS server in, our variables out")
+    import_options.add_options(import_nginx)
+    import_nginx.set_defaults(verb=_import_nginx)
     return parser
 
 
 def _run(_: argparse.Namespace) -> int:
     from tlsproxy.settings_process import settings_process
 
-    with settings_process() as outcome:
+    with settings_process(_declared) as outcome:
         from tlsproxy.sidecar import run
 
         reading = _usable(outcome())
@@ -96,7 +107,7 @@ def _run(_: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from tlsproxy.settings_process import settings_process
 
-    with settings_process() as outcome:
+    with settings_process(_declared) as outcome:
         from tlsproxy.check import check
 
         reading = _usable(outcome())
@@ -106,7 +117,7 @@ def _check(options: argparse.Namespace) -> int:
 def _health(_: argparse.Namespace) -> int:
     from tlsproxy.settings_process import settings_process
 
-    with settings_process() as outcome:
+    with settings_process(_declared) as outcome:
         from tlsproxy.health import ask_ready
 
         reading = _usable(outcome())
@@ -141,7 +152,13 @@ def _read_here() -> "Reading[Settings]":
     return reading
 
 
-def _usable(outcome: "Outcome") -> "PlainReading":
+def _declared() -> "type[Settings]":
+    from tlsproxy.settings import Settings
+
+    return Settings
+
+
+def _usable(outcome: "Outcome[Settings]") -> "PlainReading[Settings]":
     """The settings, with logging set up as they say; when they are refused, the end."""
     from tlsproxy.settings_process import Refusal
 
@@ -173,6 +190,30 @@ def _demo(options: argparse.Namespace) -> int:
     from tlsproxy.demo import demo
 
     return demo(options.port)
+
+
+def _inject(options: argparse.Namespace) -> int:
+    try:
+        from tlsproxy.inject.command import inject
+    except ModuleNotFoundError as error:
+        return _without_extra("inject", error)
+    return inject(options)
+
+
+def _import_nginx(options: argparse.Namespace) -> int:
+    try:
+        from tlsproxy.import_nginx.command import import_nginx
+    except ModuleNotFoundError as error:
+        return _without_extra("import-nginx", error)
+    return import_nginx(options)
+
+
+def _without_extra(verb: str, error: ModuleNotFoundError) -> int:
+    """What only this verb needs is left out of the image, and of an installation that does not ask for it."""
+    if (error.name or "tlsproxy").startswith("tlsproxy"):
+        raise error
+    print(f"tlsproxy {verb}: {error.name} is not installed; pip install 'tlsproxy[inject]' has it", file=sys.stderr)
+    return Exit.FAILED
 
 
 def _dev_cert(options: argparse.Namespace) -> int:

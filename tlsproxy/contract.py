@@ -34,6 +34,8 @@ ENDPOINTS: Mapping[str, str] = {
 METRICS: Mapping[str, str] = {
     "tlsproxy_connections": "gauge{state}",
     "tlsproxy_build_info": "gauge{version,python,openssl}",
+    "tlsproxy_workers": "gauge{}",
+    "tlsproxy_worker_deaths_total": "counter{}",
 }
 """Of rooms that declare no measures: type and labels by name."""
 REQUEST_LINE: Mapping[str, str] = {
@@ -61,6 +63,7 @@ SIGNALS: Mapping[str, str] = {
     "SIGINT": "the same without DRAIN_DELAY",
     "SIGHUP": "look at the certificate files at once",
     "SIGUSR1": "write the stacks of all tasks to standard error",
+    "SIGUSR2": "replace the workers, one after another, without losing a request; with one process nothing",
 }
 COMMANDS: Mapping[str, str] = {
     "tlsproxy run": "serve; the same as `tlsproxy` alone",
@@ -71,6 +74,8 @@ COMMANDS: Mapping[str, str] = {
     "tlsproxy demo": "a small legacy app, and the sidecar in front of it",
     "tlsproxy health": "ask /readyz; for a HEALTHCHECK in images without curl",
     "tlsproxy dev-cert DIR": "make a development CA and certificate",
+    "tlsproxy inject FILE": "a Kubernetes manifest in, the same with the sidecar out",
+    "tlsproxy import-nginx FILE": "an nginx TLS server in, our variables out",
 }
 
 
@@ -135,11 +140,6 @@ def effective(reading: Reading[S]) -> str:
         assignment = f"{variable.name}={shlex.quote(value) if value else ''}"
         lines.append(f"{assignment:<40}  # {reading.sources[variable.name]}")
     return "\n".join(lines)
-
-
-def shown(settings: Environment) -> dict[str, str]:
-    """Every variable and its value as one would write it, secrets masked."""
-    return {v.name: v.kind.spell(getattr(settings, v.field)) for v in variables(type(settings))}
 
 
 def _default(variable: Variable) -> str:
@@ -218,9 +218,11 @@ def _measures() -> Iterator[Measure]:
     """What the rooms show at a scrape, before anything has happened."""
     from tlsproxy.admission import Admission  # noqa: PLC0415  -- the rooms are loaded for documents only
     from tlsproxy.app_address import AppAddress  # noqa: PLC0415
+    from tlsproxy.output import lost_measure  # noqa: PLC0415
     from tlsproxy.proxy.limits import Limits, Timeouts  # noqa: PLC0415
     from tlsproxy.proxy.pool import Pool  # noqa: PLC0415
     from tlsproxy.proxy.tally import Tally  # noqa: PLC0415
+    from tlsproxy.pulse import Pulse  # noqa: PLC0415
     from tlsproxy.tls.clients import Clients  # noqa: PLC0415
     from tlsproxy.tls.connection import Acceptor  # noqa: PLC0415
     from tlsproxy.tls.files import find  # noqa: PLC0415
@@ -245,6 +247,8 @@ def _measures() -> Iterator[Measure]:
         clients=Clients("required"),
     )
     yield from acceptor.measures()
+    yield lost_measure(0, 0)
+    yield from Pulse(1).measures()
 
 
 def _reasons() -> dict[str, str]:

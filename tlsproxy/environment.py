@@ -132,6 +132,11 @@ def variables(settings: type[Environment]) -> tuple[Variable, ...]:
     return tuple(_variable(settings.PREFIX, name, field) for name, field in settings.model_fields.items())
 
 
+def shown(settings: Environment) -> dict[str, str]:
+    """Every variable and its value as one would write it, secrets masked."""
+    return {v.name: v.kind.spell(getattr(settings, v.field)) for v in variables(type(settings))}
+
+
 def _variable(prefix: str, field: str, info: FieldInfo) -> Variable:
     kind = _kind(info)
     about = next(note for note in _annotations(info) if isinstance(note, About))

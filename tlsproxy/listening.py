@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from itertools import chain
 
 # As nginx: what the kernel keeps for us while we are busy; net.core.somaxconn bounds it.
 BACKLOG = 4096
@@ -23,18 +24,38 @@ def listen(host: str, port: int, variable: str) -> list[socket.socket]:
     Raises:
         PortError: one of the addresses can't be had.
     """
-    sockets: list[socket.socket] = []
+    (sockets,) = listen_together(host, port, variable, 1)
+    return sockets
+
+
+def listen_together(host: str, port: int, variable: str, count: int) -> list[list[socket.socket]]:
+    """Listen so many times on a port, which the kernel shares new connections out among (SO_REUSEPORT).
+
+    Args:
+        host: as for `listen`; so are the others.
+        port: not 0 where count is more than 1.
+        variable: which sets the port.
+        count: each has a socket for every address.
+
+    Raises:
+        PortError: one of the addresses can't be had.
+    """
+    groups: list[list[socket.socket]] = [[] for _ in range(count)]
     try:
         for family, address in _addresses(host, port):
-            sockets.append(_listen(family, address))
+            if count > 1:
+                # Alone first: whoever else shares the port in this way would be joined in silence.
+                _bound(family, address, shared=False).close()
+            for group in groups:
+                group.append(_listen(family, address, shared=count > 1))
     except OSError as error:
-        for opened in sockets:
+        for opened in chain(*groups):
             opened.close()
         raise PortError(f"{variable}={port}: {_plain(error, host)}") from error
     except UnicodeError as error:
         # IDNA, before any look-up.
         raise PortError(f"{variable}={port}: {host} can't be resolved: it is not a host name") from error
-    return sockets
+    return groups
 
 
 def _addresses(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
@@ -54,15 +75,26 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _listen(family: int, address: tuple[str, int]) -> socket.socket:
+def _listen(family: int, address: tuple[str, int], *, shared: bool) -> socket.socket:
+    sock = _bound(family, address, shared=shared)
+    try:
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bound(family: int, address: tuple[str, int], *, shared: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setblocking(False)
         sock.bind(address)
-        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise

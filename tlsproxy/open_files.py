@@ -19,14 +19,18 @@ class Room:
     """Why they are fewer than asked for, and the way out; empty when they are not."""
 
 
-def make_room(connections: int) -> Room:
-    """Raise this process's limit of open files to what that many client connections at once need.
+def make_room(connections: int, processes: int = 1) -> Room:
+    """Raise the limit of open files to what that many client connections at once need.
 
     Without the right to raise the hard limit the soft one is raised up to it.
+
+    Args:
+        connections: of all processes together.
+        processes: how many share them evenly; each has the limit of this one, from which they are forked.
     """
-    needed = PER_CONNECTION * connections + RESERVE
+    needed = PER_CONNECTION * -(-connections // processes) + RESERVE
     limit = _raise_to(needed)
-    fitting = min(connections, max(1, (limit - RESERVE) // PER_CONNECTION))
+    fitting = min(connections, processes * max(1, (limit - RESERVE) // PER_CONNECTION))
     if fitting == connections:
         return Room(connections)
     return Room(

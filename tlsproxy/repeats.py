@@ -2,10 +2,13 @@
 
 _AGAIN_AFTER = 10.0
 """Seconds."""
+_KINDS = 1024
+"""More are one kind, until some have gone stale: clients can make as many as they like."""
+_OTHERS = ""
 
 
 class Repeats:
-    """What was told, by its kind; the caller's kinds are a bounded set."""
+    """What was told, by its kind."""
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[float, int]] = {}
@@ -17,6 +20,9 @@ class Repeats:
             kind: what would be said again.
             now: a monotonic time, in seconds.
         """
+        if kind not in self._told and len(self._told) >= _KINDS:
+            self._told = {kind: told for kind, told in self._told.items() if now - told[0] < _AGAIN_AFTER}
+            kind = kind if len(self._told) < _KINDS else _OTHERS
         since, untold = self._told.get(kind, (-_AGAIN_AFTER, 0))
         if now - since < _AGAIN_AFTER:
             self._told[kind] = since, untold + 1

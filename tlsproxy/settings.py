@@ -21,6 +21,7 @@ from tlsproxy.kinds import (
     COUNT,
     DURATION,
     DURATION_PATTERN,
+    NUMBER,
     SIZE,
     Count,
     Duration,
@@ -33,6 +34,7 @@ from tlsproxy.kinds import (
     Switch,
     parse_duration,
     parse_list,
+    parse_whole,
     spell_duration,
     spell_plain,
 )
@@ -45,6 +47,8 @@ PRIVATE = tuple(
 )
 # Compose reads an unquoted `off` as a YAML boolean and hands over `false`.
 SWITCHED = {"true": "on", "1": "on", "false": "off", "0": "off"}
+# Far more than any machine has use for, and a number with a digit too many is none of them.
+MOST_WORKERS = 1024
 # TLSPROXY_CERT_NAME as parsed, for every certificate that is there.
 EVERY_NAME = ("*",)
 
@@ -122,6 +126,18 @@ def parse_app_check(text: str) -> str:
     return word
 
 
+def parse_workers(text: str) -> int:
+    """How many; 0 for `auto`."""
+    if text.lower() == "auto":
+        return 0
+    workers = parse_whole(text)
+    if not workers:
+        raise ValueError
+    if workers > MOST_WORKERS:
+        raise ValueError(f"more than {MOST_WORKERS}")
+    return workers
+
+
 # What every app reads alike: a path, and of its segments none that is empty or could be resolved, none with an escape,
 # parameters or anything that more than one of them might take for something else.
 _PLAIN_PATH = re.compile(r"/|(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()+=:@-]+)+/?")
@@ -194,6 +210,13 @@ CLIENT_RULES: Kind[Rules] = Kind(
     parse=parse_rules,
     spell=spell_rules,
 )
+WORKERS: Kind[int] = Kind(
+    name="count",
+    allowed="a whole number of at least 1, or auto",
+    parse=parse_workers,
+    spell=lambda workers: str(workers) if workers else "auto",
+    pattern=f"auto|{NUMBER}",
+)
 PATHS: Kind[tuple[str, ...]] = Kind(
     name="paths",
     allowed="whole paths separated by commas, that start with / and have no query, escape, parameter, empty segment or "
@@ -248,6 +271,15 @@ class Settings(Environment):
         PROTOCOLS,
         About("tcp mode: protocols offered, e.g. `h2,http/1.1`; empty: none", "h2,http/1.1"),
     ] = ()
+    workers: Annotated[
+        int,
+        WORKERS,
+        About(
+            "processes that share the port, each with its own share of MAX_CONNECTIONS and APP_CONNECTIONS; `auto`: "
+            "one for each CPU that the cgroup grants",
+            "auto",
+        ),
+    ] = 1
     admin_host: Annotated[str, HOST, About("address of the admin port; empty: all", "127.0.0.1")] = ""
     admin_port: Annotated[PortOrZero, About("plain-HTTP health and metrics; 0 turns it off", "9090")] = 8444
     redirect_port: Annotated[
@@ -455,6 +487,14 @@ class Settings(Environment):
             "15s",
         ),
     ] = 20.0
+    follow_app: Annotated[
+        Switch,
+        About(
+            "end when the app's port has been closed for longer than APP_WAIT: after SIGTERM keep serving until then; "
+            "in a Job, exit 0 then",
+            "on",
+        ),
+    ] = False
     app_check: Annotated[
         str,
         APP_CHECK,

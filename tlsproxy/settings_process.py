@@ -1,7 +1,8 @@
 """A short-lived process that reads the settings, so that the one that serves never loads pydantic.
 
 pydantic takes 30 MB, for a few milliseconds of use at the start. A fork reads and checks the environment and hands
-plain values over, while the process that is going to serve loads the rest. What a variable means is not known here.
+plain values over, while the process that is going to serve loads the rest. Which variables there are is the sidecar's
+to say.
 """
 
 import os
@@ -12,20 +13,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, cast
 
 from tlsproxy.exits import Exit
 
 if TYPE_CHECKING:
-    from tlsproxy.settings import Settings
+    from tlsproxy.environment import Environment
+
+S = TypeVar("S", bound="Environment")
 
 
 @dataclass(frozen=True, slots=True)
-class PlainReading:
+class PlainReading(Generic[S]):
     """Settings that can be used."""
 
-    settings: "Settings"
-    """Attributes with the values of `Settings` and nothing else of it: really a `SimpleNamespace`."""
+    settings: S
+    """Attributes with the values of its class and nothing else of it: really a `SimpleNamespace`."""
     shown: Mapping[str, str]
     """Every variable and its value as one would write it, secrets masked."""
     warnings: tuple[str, ...]
@@ -44,7 +47,7 @@ class Refusal:
     """One line each: a misspelled name may be the cause."""
 
 
-Outcome = PlainReading | Refusal
+Outcome = PlainReading[S] | Refusal
 
 DIED = Refusal(
     Exit.FAILED,
@@ -54,18 +57,21 @@ DIED = Refusal(
 
 
 @contextmanager
-def settings_process() -> Iterator[Callable[[], Outcome]]:
+def settings_process(declared: Callable[[], type[S]]) -> Iterator[Callable[[], Outcome[S]]]:
     """Read the settings in a fork while the body does something else; what it is given waits for the outcome, once.
 
     For a process that has no threads and no event loop yet. Whichever way the body ends, the child has ended then and
     is reaped.
+
+    Args:
+        declared: called in the fork: imports the class of the sidecar's variables, which loads pydantic.
     """
     receiving, sending = os.pipe()
     child = os.fork()
     if child == 0:
         # Open here too, the pipe would never tell the child that nobody reads any more.
         os.close(receiving)
-        _send_outcome(sending)
+        _send_outcome(sending, declared)
     os.close(sending)
     try:
         with os.fdopen(receiving, "rb") as pipe:
@@ -76,11 +82,11 @@ def settings_process() -> Iterator[Callable[[], Outcome]]:
             os.waitpid(child, 0)
 
 
-def _outcome(sent: bytes) -> Outcome:
+def _outcome(sent: bytes) -> Outcome[S]:
     try:
         # Not JSON, which has no paths, networks and tuples. The bytes are our own fork's, and nobody else can have
         # written to the pipe, which has no name.
-        outcome: Outcome = pickle.loads(sent)  # noqa: S301  -- see above
+        outcome: Outcome[S] = pickle.loads(sent)  # noqa: S301  -- see above
     except (EOFError, pickle.UnpicklingError):
         return DIED
     return outcome
@@ -89,12 +95,12 @@ def _outcome(sent: bytes) -> Outcome:
 # --- In the child ------------------------------------------------------------------------------------------
 
 
-def _send_outcome(sending: int) -> NoReturn:
+def _send_outcome(sending: int, declared: Callable[[], type[S]]) -> NoReturn:
     """Read and send; then end without what a process does at its end: it is the parent's to do."""
     try:
         # A terminal interrupts both, and what is to be done about it is the parent's to say.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        outcome = pickle.dumps(_read())
+        outcome = pickle.dumps(_read(declared))
         with suppress(BrokenPipeError), os.fdopen(sending, "wb") as pipe:
             pipe.write(outcome)
     except Exception:
@@ -103,15 +109,13 @@ def _send_outcome(sending: int) -> NoReturn:
         os._exit(0)
 
 
-def _read() -> Outcome:
+def _read(declared: Callable[[], type[S]]) -> Outcome[S]:
     # Imported here and nowhere else on the way to serving: what it takes goes with the child.
-    from tlsproxy.contract import shown  # noqa: PLC0415  -- see above
-    from tlsproxy.environment import BadSettings, read  # noqa: PLC0415  -- see above
-    from tlsproxy.settings import Settings  # noqa: PLC0415  -- see above
+    from tlsproxy.environment import BadSettings, read, shown  # noqa: PLC0415  -- see above
 
     try:
-        reading = read(Settings)
+        reading = read(declared())
     except BadSettings as error:
         return Refusal(Exit.SETTINGS, str(error), error.warnings)
-    plain = cast("Settings", SimpleNamespace(**dict(reading.settings)))
+    plain = cast("S", SimpleNamespace(**dict(reading.settings)))
     return PlainReading(plain, shown(reading.settings), reading.warnings)

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from io import StringIO
+
+from tlsproxy import diagnostics
 
 _logger = logging.getLogger("tlsproxy")
 
@@ -12,18 +14,22 @@ _logger = logging.getLogger("tlsproxy")
 class Signals:
     """What has been asked of the process.
 
-    SIGTERM and SIGINT ask it to stop, a second one to stop at once; SIGHUP calls back; SIGUSR1 dumps stacks.
+    SIGTERM and SIGINT ask it to stop, a second one to stop at once; SIGUSR1 dumps stacks.
+
+    Args:
+        loop: the running one.
+        others: what is called at other signals, or at SIGUSR1 in place of `dump_stacks`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, hang_up: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, others: Mapping[signal.Signals, Callable[[], None]]) -> None:
         self.stop = asyncio.Event()
         self.stop_at_once = asyncio.Event()
         self.interrupted = False
         """Whether it was SIGINT, by a person who waits, that asked first."""
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, hang_up)
-        loop.add_signal_handler(signal.SIGUSR1, dump_stacks)
+        for number, call in {signal.SIGUSR1: dump_stacks, **others}.items():
+            loop.add_signal_handler(number, call)
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
         if self.stop.is_set():
@@ -38,7 +44,8 @@ class Signals:
 def dump_stacks() -> None:
     """Write the stack of each task to standard error, for whoever looks into a process that seems stuck."""
     tasks = sorted(asyncio.all_tasks(), key=lambda task: task.get_name())
-    print(f"{len(tasks)} tasks", file=sys.stderr)  # noqa: T201 - the dump is for a person, in no log format
+    text = StringIO()
+    text.write(f"{len(tasks)} tasks\n")
     for task in tasks:
-        task.print_stack(file=sys.stderr)
-    sys.stderr.flush()
+        task.print_stack(file=text)
+    diagnostics.write(text.getvalue())

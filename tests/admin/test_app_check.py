@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pytest
 import uvloop
 
-from tlsproxy.admin.app_check import SharedCheck, check_app
+from tlsproxy.admin.app_check import SharedCheck, SteadyCheck, check_app, is_closed
 from tlsproxy.admin.health import Condition
 from tlsproxy.app_address import AppAddress
 
@@ -226,6 +226,79 @@ def test_descriptors_are_given_back() -> None:
         return len(os.listdir("/proc/self/fd")) - before  # noqa: PTH208
 
     assert asyncio.run(go()) == 0
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_closed(loop_factory: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path) -> None:
+    """A port is closed when it refuses or its socket is gone; a name without an address tells nothing of the app."""
+    with asyncio.Runner(loop_factory=loop_factory) as runner, app(until_closed) as address:
+        for asked, closed in [
+            (address, False),
+            (AppAddress("127.0.0.1", closed_port()), True),
+            (AppAddress("", 0, str(tmp_path / "none.sock")), True),
+            (AppAddress("legacy..local", 80), False),
+        ]:
+            assert runner.run(is_closed(asked, 5)) is closed, asked
+
+
+def test_busy_is_not_closed() -> None:
+    """An app whose backlog is full does not answer, and has not ended."""
+    with socket.socket() as listener, socket.socket() as queued:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        queued.connect(listener.getsockname())
+        assert not asyncio.run(is_closed(AppAddress(*listener.getsockname()), 0.05))
+
+
+def steady(answers: str, remembered: float = 60) -> str:
+    """What a steady check makes of good (+) and bad (-) answers in turn."""
+    left = iter(answers)
+
+    async def check() -> Condition:
+        good = next(left) == "+"
+        return Condition("app", good, "" if good else "connection refused")
+
+    async def go() -> str:
+        check_steadily = SteadyCheck(check, remembered)
+        return "".join(["+" if (await check_steadily()).ok else "-" for _ in answers])
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("answers", "seen"),
+    [
+        ("---", "---"),  # nothing was good before
+        ("+-+-+", "+++++"),
+        ("+--+", "++-+"),
+        ("-+-", "-++"),
+        ("+----", "++---"),
+    ],
+)
+def test_one_failure_turns_nothing(answers: str, seen: str) -> None:
+    """Down after two failures in a row, up after one good answer."""
+    assert steady(answers) == seen
+
+
+def test_long_ago_does_not_count() -> None:
+    """A failure is not passed over for a good answer that is long past."""
+    assert steady("+-", remembered=0) == "+-"
+
+
+def test_what_is_passed_over_is_shown() -> None:
+    """Whoever looks sees what went wrong, though the condition holds."""
+
+    async def go() -> None:
+        answers = iter([Condition("app", ok=True), Condition("app", ok=False, detail="connection refused")])
+
+        async def check() -> Condition:
+            return next(answers)
+
+        check_steadily = SteadyCheck(check)
+        await check_steadily()
+        assert str(await check_steadily()) == "[+]app: connection refused, this once"
+
+    asyncio.run(go())
 
 
 class Counted:

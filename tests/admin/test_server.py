@@ -34,7 +34,7 @@ class Reported:
         if self.failing:
             raise LookupError("secret-detail")
 
-    def live(self) -> Iterable[Condition]:
+    async def live(self) -> Iterable[Condition]:
         self._fail()
         return ()
 
@@ -49,13 +49,13 @@ class Reported:
             await self.hold.wait()
         return (Condition("certificate", ok=True), self.app)
 
-    def status(self) -> Mapping[str, object]:
+    async def status(self) -> Mapping[str, object]:
         self._fail()
         return {"version": "0.1.0", "settings": {"CERT_NAME": "tls"}}
 
-    def measures(self) -> Iterable[Measure]:
+    async def measures(self) -> Iterable[Measure]:
         self._fail()
-        yield Measure("tlsproxy_tunnels", "gauge", "Tunnels.", (), {(): 3})
+        return (Measure("tlsproxy_tunnels", "gauge", "Tunnels.", (), {(): 3}),)
 
     def admin(self) -> AdminServer:
         return AdminServer(
@@ -160,7 +160,7 @@ def test_metrics(port: int) -> None:
     """Metrics are in Prometheus' text format."""
     response, body = ask(port, "/metrics")
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert "\ntlsproxy_tunnels 3.0\n" in body
+    assert "\ntlsproxy_tunnels 3\n" in body
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -30,3 +31,15 @@ def wait_until_still(count: Callable[[], int], what: str, for_: float = 0.3, wit
         if (latest := count()) != value:
             value, since = latest, time.monotonic()
     return value
+
+
+def wait_until_gone(pid: int) -> None:
+    """Wait until a process has ended, whether or not somebody has asked after it yet."""
+    wait_until(lambda: not _is_running(pid), f"process {pid} is gone")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

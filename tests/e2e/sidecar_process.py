@@ -50,7 +50,8 @@ class Sidecar:
 
     `settings` are the contract's variables without their prefix; those left out have the defaults of DEFAULTS
     or of the contract, and the ports are free ones. With `wait` False nobody waits until it listens. `output` is
-    a descriptor for its standard output, in place of the file that `stdout` and `lines` read.
+    a descriptor for its standard output, in place of the file that `stdout` and `lines` read, and `errors` one for
+    its standard error, which `stderr` and `told` read.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Sidecar:
         settings: dict[str, str],
         wait: bool = True,
         output: int | None = None,
+        errors: int | None = None,
     ) -> None:
         self.port = free_port()
         self.admin_port = free_port()
@@ -83,7 +85,7 @@ class Sidecar:
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=out if output is None else output,
-                stderr=err,
+                stderr=err if errors is None else errors,
             )
         if wait:
             try:

@@ -65,6 +65,14 @@ def test_an_absent_app_is_not_ready_but_started(sidecar: Launch) -> None:
     assert process.ask_admin("/startupz").status == process.ask_admin("/livez").status == 200
     with ScriptedApp(port=port):
         wait_until(lambda: process.ask_admin("/readyz").status == 200, "ready")
+    told: list[bytes] = []
+
+    def is_absent() -> bool:
+        told.append(process.ask_admin("/readyz").body)
+        return b"[-]app: connection refused\n" in told[-1]
+
+    wait_until(is_absent, "not ready again")
+    assert any(b"[+]app: connection refused, this once\n" in body for body in told)
 
 
 def test_a_path_of_the_app_may_be_asked(sidecar: Launch, app: ScriptedApp) -> None:

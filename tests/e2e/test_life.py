@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -166,7 +167,7 @@ def test_an_answer_while_draining_says_that_it_is_the_last(sidecar: Launch, app:
 
 
 def test_idle_connections_are_closed(sidecar: Launch, app: ScriptedApp) -> None:
-    """Connections without a request, unused or used, are closed properly, and nobody waits until DRAIN_TIMEOUT."""
+    """Connections without a request, unused or used, are closed properly when a second old, not at DRAIN_TIMEOUT."""
     process = sidecar()
     with process.connect() as unused, process.connect() as used:
         used.get()
@@ -230,9 +231,10 @@ def test_a_second_signal_stops_at_once(sidecar: Launch, gate: Gate, first: signa
 
 
 def test_a_signal_while_it_waits_for_a_certificate(sidecar: Launch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """SIGTERM before there was a certificate ends the process with status 0 as well."""
+    """Without a certificate it is alive, and SIGTERM ends it with status 0 as well."""
     process = sidecar(wait=False, CERT_DIR=tmp_path_factory.mktemp("empty"), DRAIN_DELAY=LONG)
     wait_until(lambda: process.told("no certificate named"), "word of the missing certificate", 15)
+    assert process.ask_admin("/livez").status == 200
     process.signal(signal.SIGTERM)
     assert_ends(process)
 
@@ -263,13 +265,48 @@ def test_the_redirect_port_drains_too(sidecar: Launch, app: ScriptedApp) -> None
         assert_ends(process)
 
 
+# With the app
+
+
+def test_it_ends_after_the_app_that_it_follows(launch: Launch) -> None:
+    """With FOLLOW_APP it serves on after SIGTERM, and ends, with status 0, when the app has: told to stop or not."""
+    with ExitStack() as stack:
+        apps = [stack.enter_context(ScriptedApp()) for _ in range(2)]
+        told, untold = (
+            stack.enter_context(launch(APP_PORT=app.port, FOLLOW_APP="on", APP_WAIT="200ms")) for app in apps
+        )
+        for app in apps:
+            # No request needs to come: a probe has found it.
+            app.wait_for_connections(1)
+        told.signal(signal.SIGTERM)
+        wait_until(lambda: told.told("serving until the app's port has been closed"), "word of the app")
+        assert told.get().status == 200
+        assert told.ask_admin("/readyz").status == 503
+        for app in apps:
+            app.close()
+        for process, app in zip((told, untold), apps, strict=True):
+            assert process.wait() == 0
+            assert process.told(
+                f"stopping: the app's port at 127.0.0.1:{app.port} has been closed for longer than 0.2s"
+            )
+
+
+def test_an_app_that_never_came_is_not_waited_for(sidecar: Launch) -> None:
+    """With FOLLOW_APP and no app SIGTERM drains as ever, and an absent app ends nothing."""
+    process = sidecar(APP_PORT=free_port(), FOLLOW_APP="on", APP_WAIT="0")
+    process.signal(signal.SIGTERM)
+    assert_ends(process)
+    assert not process.told("TLSPROXY_FOLLOW_APP")
+
+
 # Other signals
 
 
 def test_sigusr1_shows_what_each_task_does(shared_sidecar: Sidecar) -> None:
     """SIGUSR1 writes the stacks of all tasks to standard error, and the process goes on."""
     shared_sidecar.signal(signal.SIGUSR1)
-    text = shared_sidecar.wait_for_stderr("certificate watch")
+    text = shared_sidecar.wait_for_stderr("in _keep_watching")
+    assert "certificate watch" in text
     assert re.search(r"^\d+ tasks$", text, re.MULTILINE)
     assert "sidecar.py" in text
     assert shared_sidecar.get().status == 200

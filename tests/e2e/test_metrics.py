@@ -1,7 +1,9 @@
 """The metrics count what happened, exactly, and read as Prometheus reads them."""
 
 import json
+import re
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import pytest
 from tests.e2e.conftest import Launch
 from tests.e2e.metrics import Metrics
 from tests.e2e.polling import wait_until
+from tests.e2e.programs import program
 from tests.e2e.raw_client import get, post
 from tests.e2e.scripted_app import AppConnection, ScriptedApp, response
 from tests.e2e.sidecar_process import Sidecar
 from tests.e2e.test_tls_connection import client_hello
+from tlsproxy.proxy.tally import METHODS
 
 CONTRACT = json.loads((Path(__file__).parents[1] / "contract.json").read_text())
 OF_CLIENT_CERTIFICATES = {
@@ -199,3 +203,25 @@ def test_the_certificates_dates_are_shown(counted_sidecar: Sidecar) -> None:
     assert metrics.value("tlsproxy_certificate_last_reload_timestamp_seconds", name="tls") > 1.7e9
     assert metrics.by("tlsproxy_certificate_reloads_total", "name", "result") == {("tls", "loaded"): 1}
     assert metrics.by("tlsproxy_certificate_drift", "name") == {}
+
+
+def test_promtool_finds_no_fault(counted_sidecar: Sidecar) -> None:
+    """Prometheus' own linter accepts all that is scraped: names, units, types and help."""
+    text = counted_sidecar.metrics().text
+    path = program("promtool", "prometheus")
+    done = subprocess.run([path, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_label_values_are_bounded(counted_sidecar: Sidecar, app: ScriptedApp) -> None:
+    """Whatever clients and the app make up adds no series: rare methods are one, and codes have three digits."""
+    app.answer(lambda request: response(status=f"{request.target[1:].decode()} Odd"))
+    with counted_sidecar.connect() as client:
+        for code in range(200, 1000, 16):
+            client.get(f"/{code}")
+    for number in range(20):
+        with counted_sidecar.connect() as client:
+            client.ask(get("/200").replace(b"GET", b"M%d" % number), "M")
+    labels = counted_sidecar.metrics().by("tlsproxy_requests_total", "method", "code")
+    assert {method for method, _ in labels} <= METHODS | {"other"}
+    assert all(re.fullmatch("[1-9][0-9]{2}", code) for _, code in labels)

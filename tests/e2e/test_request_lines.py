@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -163,6 +163,17 @@ def test_none_is_lost_at_the_end(sidecar: Launch, app: ScriptedApp) -> None:
 
 
 @contextmanager
+def a_pipe() -> Iterator[tuple[int, int]]:
+    """Both ends of a pipe, for reading and for writing."""
+    reader, writer = os.pipe()
+    try:
+        yield reader, writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@contextmanager
 def into_a_pipe(
     tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp
 ) -> Iterator[tuple[Sidecar, int]]:
@@ -223,6 +234,63 @@ def test_a_reader_that_has_gone_does_not_stop_serving(
         ask_much(process)
         assert len(process.told("request lines are being lost")) == 1
         assert process.stop() == 0
+
+
+def test_a_full_disk_does_not_stop_serving(
+    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp
+) -> None:
+    """Where nothing can be written requests are answered, and every line that is lost is counted."""
+    settings = {"CERT_DIR": str(certificate_dir), "APP_PORT": str(app.port)}
+    with Path("/dev/full").open("wb") as full:
+        process = Sidecar(tmp_path, authority, settings, output=full.fileno(), errors=full.fileno())
+    with process:
+        with process.connect() as client:
+            for _ in range(5):
+                assert client.get("/").status == 200
+        wait_until(lambda: process.status()["request_lines_lost"] == 5, "each line is counted")
+        lost = process.metrics().by("tlsproxy_log_lines_lost_total", "stream")
+        status = process.status()
+        assert lost["stdout",] == 5
+        assert lost["stderr",] == status["diagnostics_lost"]
+        assert lost["stderr",] >= 2  # the start, and the word about lost lines
+        assert process.stop() == 0
+
+
+def test_diagnostics_that_nobody_reads_stop_nothing(
+    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp
+) -> None:
+    """With a full pipe for standard error it starts and serves; the lines come once somebody reads, and it ends."""
+    settings = {"CERT_DIR": str(certificate_dir), "APP_PORT": str(app.port)}
+    with a_pipe() as (reader, writer):
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"." * 4096)
+        os.set_blocking(writer, True)
+        with Sidecar(tmp_path, authority, settings, errors=writer) as process:
+            assert process.get().status == 200
+            text = b""
+            while b"serving HTTPS" not in text:
+                text += os.read(reader, 65536)
+            assert process.status()["diagnostics_lost"] == 0
+            assert process.stop() == 0
+
+
+def test_diagnostics_without_a_reader_stop_nothing(
+    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp
+) -> None:
+    """When whoever read standard error is gone, it is served on, and what is lost is counted."""
+    settings = {"CERT_DIR": str(certificate_dir), "APP_PORT": str(app.port)}
+    with a_pipe() as (reader, writer):
+        process = Sidecar(tmp_path, authority, settings, errors=writer)
+        with Path(os.devnull).open("rb") as null:
+            os.dup2(null.fileno(), reader)
+        os.dup2(reader, writer)
+        with process:
+            process.signal(signal.SIGHUP)
+            wait_until(lambda: process.status()["diagnostics_lost"], "a line that is lost")
+            assert process.get().status == 200
+            assert process.stop() == 0
 
 
 def number(line: Line, name: str) -> float:

@@ -373,42 +373,6 @@ def test_tunnels_are_not_counted_as_requests_at_the_app(sidecar: Launch, app: Sc
         assert tunnel.reader.exactly(11) == b"still there"
 
 
-def test_draining_waits_for_tunnels(sidecar: Launch, app: ScriptedApp) -> None:
-    """A tunnel goes on while the sidecar drains; when it ends, so does the process."""
-    process = sidecar(DRAIN_TIMEOUT="10s")
-    with process.connect() as client:
-        app.script(echo)
-        upgrade(client)
-        process.signal(signal.SIGTERM)
-        process.wait_until_closed()
-        client.send(b"still there")
-        assert client.reader.exactly(11) == b"still there"
-        client.finish_sending()
-        assert client.read_to_end() == b""
-    assert process.wait() == 0
-
-
-def test_the_end_of_draining_cuts_tunnels(sidecar: Launch, app: ScriptedApp) -> None:
-    """A tunnel that is still open after DRAIN_TIMEOUT is cut on both sides, and its line says why."""
-    ended: list[str] = []
-
-    def script(connection: AppConnection) -> None:
-        connection.read_request()
-        connection.send(SWITCH)
-        ended.append(connection.wait_closed())
-
-    process = sidecar(DRAIN_TIMEOUT="500ms")
-    with process.connect() as client:
-        app.script(script)
-        upgrade(client)
-        process.signal(signal.SIGTERM)
-        assert client.read_to_end() == b""
-        assert client.ended != "close_notify"
-    assert process.wait() == 0
-    wait_until(lambda: ended == ["reset"], "the app is cut off")
-    assert process.wait_for_line(target="/chat")["reason"] == "draining"
-
-
 def test_a_look_at_the_certificates_leaves_tunnels_alone(
     client: TlsClient, app: ScriptedApp, shared_sidecar: Sidecar
 ) -> None:

@@ -134,6 +134,29 @@ def test_values_are_remembered_rightly(value: bytes) -> None:
     assert len(log._strings) < 3000
 
 
+def test_long_values_are_not_remembered() -> None:
+    """What clients make up costs no memory: only short values, which repeat, are kept."""
+    lines: list[str] = []
+    log = JsonLines(lines.append)
+    for n in range(100):
+        over = record(agent=b"%0600d" % n, referer=b"%0600d" % -n)
+        log.add(over, "", over.started)
+    assert list(log._strings) == [b""]
+
+
+# All but those that no field of HTTP can hold (RFC 9110 section 5.5).
+BYTES = bytes(set(range(256)) - set(b"\r\n\0"))
+
+
+def test_every_byte_in_a_json_line() -> None:
+    """Each byte that a target, user agent or referer can have leaves one line of JSON that tells what it was."""
+    for byte in BYTES:
+        value = b"a%cb" % byte
+        found = parsed(record(value.decode("utf-8", "surrogateescape"), value, value))
+        told = value.decode("utf-8", "backslashreplace")
+        assert (found["target"], found["user_agent"], found["referer"]) == (told, told, told)
+
+
 def test_a_combined_line() -> None:
     """The text format is the Combined Log Format, which every analyser reads."""
     match = COMBINED.fullmatch(line(CombinedLines, record()))

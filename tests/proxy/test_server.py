@@ -100,6 +100,49 @@ def test_who_comes_while_draining_is_served_once() -> None:
     run(scene())
 
 
+class Visitor:
+    """A conversation that has not asked for anything."""
+
+    is_idle = True
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def retire(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def sweep(self, now: float) -> None: ...
+
+
+def test_who_has_only_just_come_may_ask() -> None:
+    """A connection less than a second old is closed when it is, for its request may be on the way; others at once."""
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            now = monotonic()
+            young, old, late = Visitor(), Visitor(), Visitor()
+            scene.server.opened(young, asyncio.Transport({"began": now - 0.5}))
+            scene.server.opened(old, asyncio.Transport({"began": now - 1.5}))
+            scene.server.pre_shutdown()
+            assert (young.closed, old.closed) == (False, True)
+            scene.server.opened(late, asyncio.Transport())
+            scene.server.pre_shutdown()
+            scene.server.sweep(now + 0.4)
+            assert (young.closed, late.closed) == (False, False)
+            scene.server.sweep(now + 0.6)
+            assert (young.closed, late.closed) == (True, False)
+            scene.server.sweep(now + 1.2)
+            assert late.closed
+            for visitor in (young, old, late):
+                scene.server.ended(visitor)
+
+    run(scene())
+
+
 def test_the_end_of_draining() -> None:
     """What is still under way after the time it was given is cut."""
 

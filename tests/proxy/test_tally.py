@@ -1,9 +1,12 @@
 """Counts as metric families."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tlsproxy.measures import Measure
-from tlsproxy.proxy.tally import CONNECTS, DURATIONS, METHODS, Tally
+from tlsproxy.proxy.refusals import AppFault, OurLimit, Refusal
+from tlsproxy.proxy.tally import APP_ERRORS, CONNECTS, DURATIONS, METHODS, Tally
 
 
 def families(tally: Tally) -> dict[str, Measure]:
@@ -28,7 +31,7 @@ def test_nothing_has_happened() -> None:
     assert found["tlsproxy_received_bytes_total"].samples == {(): 0}
     assert found["tlsproxy_sent_bytes_total"].samples == {(): 0}
     assert not found["tlsproxy_requests_total"].samples
-    assert not found["tlsproxy_app_errors_total"].samples
+    assert found["tlsproxy_app_errors_total"].samples == {(reason,): 0 for reason in APP_ERRORS}
 
 
 def test_counts_go_up() -> None:
@@ -42,7 +45,7 @@ def test_counts_go_up() -> None:
     found = families(tally)
     assert found["tlsproxy_received_bytes_total"].samples == {(): 5}
     assert found["tlsproxy_sent_bytes_total"].samples == {(): 7}
-    assert found["tlsproxy_app_errors_total"].samples == {("app_reset",): 2}
+    assert found["tlsproxy_app_errors_total"].samples["app_reset",] == 2
     assert found["tlsproxy_request_duration_seconds"].samples == {(): tally.durations}
     assert (sum(tally.durations.counts), tally.app_connects.counts[-1]) == (1, 1)
 
@@ -58,3 +61,18 @@ def test_every_family_says_what_it_is() -> None:
     for measure in Tally().measures():
         assert measure.name.endswith("_total") == (measure.kind == "counter")
         assert measure.help.endswith(".")
+
+
+def test_every_failure_that_is_counted_is_shown() -> None:
+    """Each reason for which the journal counts a failure of the app has a sample, and no other has."""
+    counted = [kind for kind in below(Refusal) if issubclass(kind, AppFault | OurLimit) and hasattr(kind, "reason")]
+    assert set(APP_ERRORS) == {kind.reason for kind in counted}
+    assert APP_ERRORS == (
+        "app_invalid", "app_refused", "app_reset", "app_timeout", "app_truncated", "draining", "overloaded",
+    )  # fmt: skip
+
+
+def below(top: type[Refusal]) -> Iterator[type[Refusal]]:
+    for kind in top.__subclasses__():
+        yield kind
+        yield from below(kind)

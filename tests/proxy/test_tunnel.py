@@ -14,6 +14,7 @@ from tlsproxy.proxy.app_reads import READ_SIZE
 from tlsproxy.proxy.front import Front
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.tunnel import End, Tunnel
+from tlsproxy.proxy.websocket_frames import GOING_AWAY
 
 OFFER = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
@@ -44,13 +45,13 @@ class Open:
 
 
 @asynccontextmanager
-async def opened(timeouts: Timeouts = TIMES) -> AsyncIterator[Open]:
+async def opened(timeouts: Timeouts = TIMES, protocol: bytes = b"x") -> AsyncIterator[Open]:
     async with proxied(timeouts=timeouts) as scene:
         client = await scene.client()
-        client.send(OFFER)
+        client.send(OFFER.replace(b"Upgrade: x", b"Upgrade: " + protocol))
         app = await scene.accept()
         await app.head()
-        app.send(SWITCH)
+        app.send(SWITCH.replace(b"Upgrade: x", b"Upgrade: " + protocol))
         await client.head()
         assert scene.journal.tally.tunnels == 1
         yield Open(scene, client, app)
@@ -351,6 +352,95 @@ def test_cut_at_the_end_of_draining() -> None:
             assert await at.client.rest() == b""
             assert await at.app.rest() == b""
             assert await at.over() == (101, "draining")
+
+    run(scene())
+
+
+TEXT = b"\x81\x05hello"
+
+
+def test_a_websockets_client_is_told() -> None:
+    """While draining it gets a Close frame with 1001; its answer reaches the app, whose own last words do not come."""
+
+    async def scene() -> None:
+        async with opened(protocol=b"WebSocket") as at:
+            at.app.send(TEXT)
+            assert await at.client.exactly(7) == TEXT
+            at.scene.server.pre_shutdown()
+            assert await at.client.exactly(4) == GOING_AWAY
+            at.app.send(TEXT)
+            at.client.send(b"\x88\x82mask\x6e\x88")
+            assert await at.app.exactly(8) == b"\x88\x82mask\x6e\x88"
+            at.app.send(GOING_AWAY)
+            at.app.close()
+            assert await at.client.rest() == b""
+            at.client.close()
+            assert await at.over() == (101, "")
+            assert at.scene.lines.ended[0][0].sent == len(TEXT)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("cut", range(1, 7))
+def test_no_frame_is_torn(cut: int) -> None:
+    """In the middle of a frame the Close frame waits for its end; what comes behind that is no longer passed on."""
+
+    async def scene() -> None:
+        async with opened(protocol=b"websocket") as at:
+            at.app.send(TEXT[:cut])
+            assert await at.client.exactly(cut) == TEXT[:cut]
+            at.scene.server.pre_shutdown()
+            await turns()
+            at.app.send(TEXT[cut:] + TEXT[:3])
+            assert await at.client.exactly(7 - cut + 4) == TEXT[cut:] + GOING_AWAY
+            at.app.send(TEXT[3:])
+            at.scene.server.cut()
+            assert await at.client.rest() == b""
+
+    run(scene())
+
+
+def test_it_is_told_once() -> None:
+    """However often it is closed."""
+
+    async def scene() -> None:
+        async with opened(protocol=b"websocket") as at:
+            at.scene.server.pre_shutdown()
+            at.tunnel.close()
+            assert await at.client.exactly(4) == GOING_AWAY
+            at.scene.server.cut()
+            assert await at.client.rest() == b""
+
+    run(scene())
+
+
+def test_a_websocket_that_opens_while_draining_is_told_soon() -> None:
+    """Its request was under way; the Close frame comes with the sweep a second later."""
+
+    async def scene() -> None:
+        async with proxied(timeouts=TIMES) as at:
+            client, app = await asked(at, OFFER.replace(b"Upgrade: x", b"Upgrade: websocket"))
+            at.server.pre_shutdown()
+            app.send(SWITCH.replace(b"Upgrade: x", b"Upgrade: websocket"))
+            await client.head()
+            at.later(1.1)
+            assert await client.exactly(4) == GOING_AWAY
+
+    run(scene())
+
+
+@pytest.mark.parametrize("protocol", [b"x", b"websocket"])
+def test_a_certificates_rotation_tells_nobody(protocol: bytes) -> None:
+    """Tunnels outlive the grace of a rotation, and a client whose words are not known is never told anything."""
+
+    async def scene() -> None:
+        async with opened(protocol=protocol) as at:
+            at.scene.server.retire(1)
+            at.scene.later(2)
+            if protocol == b"x":
+                at.scene.server.pre_shutdown()
+            at.app.send(TEXT)
+            assert await at.client.exactly(7) == TEXT
 
     run(scene())
 

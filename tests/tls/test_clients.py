@@ -169,6 +169,31 @@ def test_a_certificate_is_read_once(tmp_path: Path) -> None:
     assert repr(clients) == "<Clients required rules=0 known=1>"
 
 
+def test_a_storm_of_one_client_is_a_line_with_a_count(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that comes again and again is told of every ten seconds, with how often it came; another one at once."""
+    moment = 100.0
+    monkeypatch.setattr("tlsproxy.tls.clients.monotonic", lambda: moment)
+    clients = Clients("required", parse_rules("cn=other"))
+    shown = arrive(clients, named(), tmp_path)
+    refusal = ssl.SSLError("no certificate")
+    for _ in range(4):
+        clients.arrived(shown, lambda: "192.0.2.1")
+        clients.refused(refusal, "192.0.2.1")
+    clients.arrived(shown, lambda: "192.0.2.2")
+    moment = 111.0
+    clients.arrived(shown, lambda: "192.0.2.1")
+    denied = "denied: CN=reports; none of TLSPROXY_CLIENT_ALLOW=cn=other lets it in"
+    assert caplog.messages == [
+        f"client 192.0.2.1 {denied}",
+        "client 192.0.2.1 refused: certificate_required: it has shown no certificate (TLSPROXY_CLIENT_AUTH=required)",
+        f"client 192.0.2.2 {denied}",
+        f"client 192.0.2.1 {denied} (3 more since the last such line)",
+    ]
+    assert clients.denied == {"not_allowed": 6}
+
+
 def test_who_shows_none_where_one_is_needed_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     """The log tells the address, and what would have been free."""
     clients = Clients("optional", exempt=("/healthz", "/ping"))

@@ -11,11 +11,13 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 
 from tlsproxy.admin.health import Condition
 from tlsproxy.app_address import AppAddress
 
 _FRESH = 1.0  # seconds; several probers (kubelet, a load balancer, a HEALTHCHECK) cost the app one connection
+_REMEMBERED = 15.0  # seconds; longer than the 10 between two of a kubelet's probes
 _PIECE = 16 * 1024
 _DRAIN_PIECES = 16
 _DRAIN = 0.25  # seconds
@@ -48,6 +50,37 @@ async def check_app(address: AppAddress, how: str, within: float) -> Condition:
     return Condition("app", ok=not trouble, detail=trouble)
 
 
+class SteadyCheck:
+    """A check that one failure does not turn, so that a pod does not flap: down after two in a row, up after one.
+
+    Whoever asks has thresholds of its own (Kubernetes: failureThreshold 3; haproxy: fall 3, rise 2), and these come on
+    top. A failure is passed over only where the check before it was good and is not long ago: who asks for the first
+    time, or once in an hour, is told how things are.
+    """
+
+    def __init__(self, check: Callable[[], Coroutine[None, None, Condition]], remembered: float = _REMEMBERED) -> None:
+        """Wrap a check.
+
+        Args:
+            check: Called for each check, e.g. `partial(check_app, address, "tcp", 1.0)`.
+            remembered: Seconds after a good answer within which a failure may be the first.
+        """
+        self._check = check
+        self._remembered = remembered
+        self._good_until = 0.0
+
+    async def __call__(self) -> Condition:
+        """The condition; one that is passed over holds, and its detail says what went wrong."""
+        condition = await self._check()
+        now = time.monotonic()
+        if condition.ok:
+            self._good_until = now + self._remembered
+        elif now < self._good_until:
+            self._good_until = 0.0
+            return replace(condition, ok=True, detail=f"{condition.detail}, this once")
+        return condition
+
+
 class SharedCheck:
     """A check whose answer is kept for a moment: all who ask meanwhile, or while it runs, get that one."""
 
@@ -55,7 +88,7 @@ class SharedCheck:
         """Wrap a check.
 
         Args:
-            check: Called for each check, e.g. `partial(check_app, address, "tcp", 1.0)`.
+            check: Called for each check, e.g. a `SteadyCheck`.
             fresh: Seconds that an answer is kept for.
         """
         self._check = check
@@ -75,6 +108,20 @@ class SharedCheck:
             return await self._check()
         finally:
             self._stale_at = time.monotonic() + self._fresh
+
+
+async def is_closed(address: AppAddress, within: float) -> bool:
+    """Whether nobody listens at the address: a connection is refused, or there is no socket at the path.
+
+    Anything else, such as no answer within so many seconds, may be an app that is busy, and is not an end of it.
+    """
+    with suppress(TimeoutError, OSError, UnicodeError):
+        try:
+            async with asyncio.timeout(within):
+                (await _connect(address)).close()
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+    return False
 
 
 async def _ask(address: AppAddress, how: str) -> str:

@@ -39,11 +39,12 @@ class AdminServer:
     def __init__(
         self,
         *,
-        live: Callable[[], Iterable[Condition]],
+        live: Callable[[], Awaitable[Iterable[Condition]]],
         started: Callable[[], Iterable[Condition]],
         ready: Callable[[], Awaitable[Iterable[Condition]]],
-        status: Callable[[], Mapping[str, object]],
-        measures: Callable[[], Iterable[Measure]],
+        status: Callable[[], Awaitable[Mapping[str, object]]],
+        measures: Callable[[], Awaitable[Iterable[Measure]]],
+        processes: Callable[[], Iterable[int]] = tuple,
     ) -> None:
         """Set up without listening yet.
 
@@ -56,12 +57,14 @@ class AdminServer:
             ready: For /readyz: what has to hold for requests to be sent here.
             status: For /status; everything in it serialisable as JSON, secrets already masked.
             measures: For /metrics, in the order in which they are shown.
+            processes: Ids of those whose `process_*` are added to this one's.
         """
         self._live = live
         self._started = started
         self._ready = ready
         self._status = status
         self._measures = measures
+        self._processes = processes
         self._paths: Mapping[str, _Handler] = {
             "/livez": self._livez,
             "/startupz": self._startupz,
@@ -114,7 +117,7 @@ class AdminServer:
     # The five paths.
 
     async def _livez(self) -> web.Response:
-        return _text(*report(self._live()))
+        return _text(*report(await self._live()))
 
     async def _startupz(self) -> web.Response:
         return _text(*report(self._started()))
@@ -123,14 +126,14 @@ class AdminServer:
         return _text(*report(await self._ready()))
 
     async def _statusz(self) -> web.Response:
-        text = json.dumps(self._status(), indent=2) + "\n"
+        text = json.dumps(await self._status(), indent=2) + "\n"
         return _response(200, text.encode(), "application/json")
 
     async def _metrics(self) -> web.Response:
         # Imported here for its memory: see tlsproxy/admin/metrics.py.
         from tlsproxy.admin.metrics import render  # noqa: PLC0415 - loaded only where someone scrapes
 
-        return _response(200, *render(self._measures()))
+        return _response(200, *render(await self._measures(), self._processes()))
 
 
 # What of aiohttp's server has to be otherwise.

@@ -278,7 +278,7 @@ class Exchange(Record):
         self.status = 101
         service = self._service
         service.journal.switched(self)
-        tunnel = Tunnel(self, service.journal, service.timeouts)
+        tunnel = Tunnel(self, service.journal, service.timeouts, response.noted[UPGRADE])
         rest = upstream.switch(tunnel.app)
         chosen = [(b"Connection", b"Upgrade"), (b"Upgrade", response.noted[UPGRADE])]
         stream.switch(response.reason, [*chosen, *response.fields, (b"X-Request-ID", self.request_id)], tunnel)

@@ -39,6 +39,9 @@ class TcpFrontend:
 class Owner(Protocol):
     """Who keeps the connections: the server."""
 
+    draining: bool
+    """Whether it is about to end."""
+
     def opened(self, conversation: "Relay | Tunnel", transport: asyncio.Transport) -> None:
         """Take a connection in."""
 

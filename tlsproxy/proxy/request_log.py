@@ -16,6 +16,8 @@ Sink = Callable[[str], None]
 """Takes one line with its end."""
 
 _REMEMBERED = 1024
+"""Values; a longer one than this many bytes is none: clients can make as many as they like."""
+_REMEMBERED_LENGTH = 512
 
 
 class RequestLog(ABC):
@@ -90,9 +92,11 @@ class JsonLines(RequestLog):
 
     def _string(self, value: bytes) -> str:
         """A field's value as JSON, null when it was not sent."""
-        if len(self._strings) >= _REMEMBERED:
-            self._strings = {b"": "null"}
-        text = self._strings[value] = _quoted(value.decode("utf-8", "backslashreplace"))
+        text = _quoted(value.decode("utf-8", "backslashreplace"))
+        if len(value) <= _REMEMBERED_LENGTH:
+            if len(self._strings) >= _REMEMBERED:
+                self._strings = {b"": "null"}
+            self._strings[value] = text
         return text
 
     def _show(self, client: Client) -> str:

@@ -20,6 +20,10 @@ from aiohttp import web
 
 _logger = logging.getLogger("tlsproxy")
 
+# How long a connection that has only just begun is given to ask for something while draining: its first request may
+# be on the way, and who finds it closed can't tell whether that was heard. A second is many round trips.
+_FIRST_REQUEST = 1.0
+
 
 class Conversation(Protocol):
     """What stands on a client connection."""
@@ -94,6 +98,9 @@ class Server(web.Server):
             # Its handshake was under way.
             now = monotonic()
             self._retiring[conversation] = Retirement(now, max(now, self._retired + self._grace))
+        if self.draining:
+            now = monotonic()
+            self._retiring[conversation] = Retirement(now, now + _FIRST_REQUEST)
 
     def ended(self, conversation: Conversation) -> None:
         """Let a connection go."""
@@ -104,10 +111,17 @@ class Server(web.Server):
             self._emptied.set()
 
     def pre_shutdown(self) -> None:
-        """Close what is idle, and each other connection after its response."""
+        """Close what is idle, and each other connection after its response; who has only just come may ask once."""
+        if self.draining:
+            return
         self.draining = True
-        for conversation in list(self._connections):
-            conversation.close()
+        now = monotonic()
+        for conversation, transport in list(self._connections.items()):
+            until = transport.get_extra_info("began", -math.inf) + _FIRST_REQUEST
+            if conversation.is_idle and now < until:
+                self._retiring[conversation] = Retirement(now, until)
+            else:
+                conversation.close()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as aiohttp calls it
         """Wait for what is under way, at most for so many seconds, and cut it then."""

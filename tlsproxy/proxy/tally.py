@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tlsproxy.measures import Distribution, Measure
+from tlsproxy.proxy.refusals import AppFault, OurLimit
 
 # From a fast answer of a local app to the longest wait that the default deadlines allow.
 DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 CONNECTS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 # RFC 9110 section 9 and RFC 5789; any other method is counted as `other`, so that the label is bounded.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
+# Shown from the start: of a series that begins with its first failure, Prometheus sees no growth.
+APP_ERRORS = tuple(sorted({kind.reason for top in (AppFault, OurLimit) for kind in top.__subclasses__()}))
 
 
 class Tally:
@@ -52,7 +55,7 @@ class Tally:
             "counter",
             "Requests that failed because of the app, by the reason in the request line.",
             ("reason",),
-            {(reason,): count for reason, count in self.app_errors.items()},
+            {(reason,): self.app_errors[reason] for reason in APP_ERRORS},
         )
         yield Measure(
             "tlsproxy_app_connect_seconds",

@@ -17,12 +17,16 @@ from tlsproxy.proxy.app_reads import buffer, last_words, view
 from tlsproxy.proxy.journal import Journal, Record
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.refusals import AppReset, ClientGone, Draining, Refusal, TunnelTimeout
+from tlsproxy.proxy.websocket_frames import GOING_AWAY, Frames
 
 _RESET = struct.pack("ii", 1, 0)
 
 
 class Owner(Protocol):
     """Who keeps the client's connection: the server."""
+
+    draining: bool
+    """Whether it is about to end."""
 
     def opened(self, conversation: "Tunnel", transport: asyncio.Transport) -> None:
         """Take a connection in."""
@@ -131,6 +135,52 @@ class AppEnd(End, asyncio.BufferedProtocol):
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
+    def take_leave(self) -> None:
+        """Tell the client that it is to end: not in a protocol whose words are not known here."""
+
+
+class WebSocketEnd(AppEnd):
+    """The app's side of a WebSocket: knows where its frames begin, so that one more can be put between them."""
+
+    __slots__ = ("_frames", "_leaving", "_left")
+
+    def __init__(self, tunnel: "Tunnel") -> None:
+        super().__init__(tunnel)
+        self._frames = Frames()
+        self._leaving = False
+        """Whether the client is to be told at the next boundary."""
+        self._left = False
+        """Whether it has been told."""
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what it says, up to our own last word: nothing may follow a Close frame."""
+        if self._left:
+            return
+        boundary = self._frames.pass_by(data)
+        if self._leaving and boundary:
+            super().data_received(data[:boundary])
+            self._tell()
+        else:
+            super().data_received(data)
+
+    def take_leave(self) -> None:
+        """Tell the client as soon as no frame is half said; its answer tells the app, which then ends."""
+        if self._left:
+            return
+        self._leaving = True
+        if self._frames.at_boundary:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._left = True
+        client = self.other.transport
+        if not client.is_closing():
+            client.write(GOING_AWAY)
+
+
+_ENDS = {b"websocket": WebSocketEnd}
+"""What stands at the app's side of protocols that more is known of than that they are bytes."""
+
 
 class Tunnel:
     """The bytes between a client and the app, until both are gone.
@@ -140,6 +190,7 @@ class Tunnel:
         journal: its tally is kept up to date while bytes pass.
         timeouts: `tunnel` bounds the time without a byte either way; `body` how long one side may take to read what is
             left for it after the other has gone.
+        protocol: what it speaks, as in `Upgrade`; empty where that is not known.
     """
 
     __slots__ = (
@@ -155,7 +206,7 @@ class Tunnel:
         "client",
     )
 
-    def __init__(self, record: Record, journal: Journal, timeouts: Timeouts) -> None:
+    def __init__(self, record: Record, journal: Journal, timeouts: Timeouts, protocol: bytes = b"") -> None:
         self._record = record
         self._journal = journal
         self._timeouts = timeouts
@@ -165,7 +216,7 @@ class Tunnel:
         """What has been counted."""
         self._deadline = math.inf
         self.client = End(self)
-        self.app = AppEnd(self)
+        self.app = _ENDS.get(protocol.lower(), AppEnd)(self)
         self.client.other, self.app.other = self.app, self.client
 
     def __repr__(self) -> str:
@@ -234,7 +285,9 @@ class Tunnel:
     # ------------------------------------------------------------------ what its server does
 
     def close(self) -> None:
-        """Go on: a tunnel has no next request before which it could end."""
+        """Go on, since a tunnel has no next request before which it could end; but take leave when all is to end."""
+        if self._owner.draining and not self.client.lost and not self.app.lost:
+            self.app.take_leave()
 
     def retire(self) -> None:
         """Go on."""

@@ -8,7 +8,7 @@ the names in the certificates. The contexts of certificates that have not change
 import logging
 import ssl
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from tlsproxy.measures import Distribution, Measure
 from tlsproxy.tls.asked import AskedNames
 from tlsproxy.tls.certificate import Certificate
 from tlsproxy.tls.context import Presented, ProfileName, build, note_names, switch_by_name, withhold_tickets
-from tlsproxy.tls.files import AbsentError, MaterialError
+from tlsproxy.tls.files import AbsentError, Material, MaterialError
 from tlsproxy.tls.names import Coverage, Picks, companions, owners
 from tlsproxy.tls.steps import Steps, at_once
 from tlsproxy.tls.store import Generation, Reload, Store
-from tlsproxy.tls.trust import Trust
+from tlsproxy.tls.trust import Trust, TrustMaterial
 from tlsproxy.tls.trust_store import TrustStore
 
 Listed = Callable[[Collection[str]], Sequence[str]]
@@ -33,6 +33,16 @@ Shared = dict[tuple[bytes, ...], ssl.SSLContext]
 MISSED = 10
 
 log = logging.getLogger("tlsproxy.certificates")
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """The bytes that a catalogue serves from at one moment, for another process to serve the same."""
+
+    certificates: Mapping[str, Material]
+    """By name, the default first."""
+    trust: TrustMaterial | None
+    """None: clients are not verified."""
 
 
 class Catalogue:
@@ -284,6 +294,11 @@ class Catalogue:
         return Coverage([name for place in places for name in certificates[place].names])
 
     # ------------------------------------------------------------------ telling
+
+    def supply(self) -> Supply:
+        """What is served at this moment."""
+        served = {name: store.generation.material for name, store in self.stores.items() if store.generation}
+        return Supply(served, self.trust.material if self.trust is not None else None)
 
     def answer(self, name: str) -> tuple[tuple[Certificate, ...], bool]:
         """What a client that asks for the name is served with, one of each kind of key, and whether that is for it.

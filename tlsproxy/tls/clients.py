@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from time import time
+from time import monotonic, time
 from typing import Literal, Protocol, cast
 
 from cryptography import x509
@@ -27,6 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from tlsproxy.client_rules import Identity, Rules, allowed, spell_rules
 from tlsproxy.measures import Measure
+from tlsproxy.repeats import Repeats
 
 ClientAuth = Literal["optional", "observe", "required"]
 """What is asked of clients; see TLSPROXY_CLIENT_AUTH."""
@@ -122,6 +123,7 @@ class Clients:
         self._tells_chain = chain
         self._clock = clock
         self._callers: dict[bytes, Caller] = {}
+        self._repeats = Repeats()
 
     def __repr__(self) -> str:
         return f"<Clients {self._auth} rules={len(self._rules)} known={len(self._callers)}>"
@@ -141,7 +143,7 @@ class Clients:
         if der is None:
             if self._auth == "observe":
                 self.observed["no_certificate"] += 1
-                log.warning("client %s has no certificate and is let in (TLSPROXY_CLIENT_AUTH=observe)", address())
+                self._tell("client %s has no certificate and is let in (TLSPROXY_CLIENT_AUTH=observe)", address())
             return None
         caller = self._caller(der, self._chain(tls))
         if tls.session_reused and self._clock() > caller.ends:
@@ -160,7 +162,7 @@ class Clients:
             reason, detail = _VERDICTS.get(error.verify_code, "bad_certificate"), error.verify_message
         else:
             reason, detail = "certificate_required", "it has shown no certificate"
-        log.warning("client %s refused: %s: %s (TLSPROXY_CLIENT_AUTH=%s)", address, reason, detail, self._auth)
+        self._tell("client %s refused: %s: %s (TLSPROXY_CLIENT_AUTH=%s)", address, reason, detail, self._auth)
         return reason
 
     def uncertified(self, address: str) -> None:
@@ -176,16 +178,23 @@ class Clients:
         subject, rules = caller.subject or "without a subject", spell_rules(self._rules)
         if caller.denied:
             self.denied["not_allowed"] += 1
-            log.warning("client %s denied: %s; none of TLSPROXY_CLIENT_ALLOW=%s lets it in", address, subject, rules)
+            self._tell("client %s denied: %s; none of TLSPROXY_CLIENT_ALLOW=%s lets it in", address, subject, rules)
         else:
             self.observed["not_allowed"] += 1
-            log.warning(
+            self._tell(
                 "client %s would be denied, and is let in (TLSPROXY_CLIENT_AUTH=observe): %s; none of "
                 "TLSPROXY_CLIENT_ALLOW=%s lets it in",
                 address,
                 subject,
                 rules,
             )
+
+    def _tell(self, message: str, *about: object) -> None:
+        """Log a warning about a client, its address first; of many alike one every so often, with a count."""
+        told = message % about
+        untold = self._repeats.untold(told, monotonic())
+        if untold is not None:
+            log.warning("%s%s", told, f" ({untold} more since the last such line)" if untold else "")
 
     def _chain(self, tls: ssl.SSLObject) -> Chain | None:
         """What the app is to be told beside the certificate; None: it cannot be known from this connection."""

@@ -46,7 +46,8 @@ class TrustStore:
         self._source = source
         self._required = required
         self._clock = clock
-        self._material: TrustMaterial | None = None
+        self.material: TrustMaterial | None = None
+        """What the trust was made of."""
         self._told: tuple[bool, datetime] | None = None
         self._over = False
         """Whether a list was, when this trust was taken."""
@@ -69,7 +70,7 @@ class TrustStore:
         now = self._clock()
         try:
             material = self._source()
-            if material == self._material:
+            if material == self.material:
                 if self.error is not None:
                     log.info("client CAs: %s is in place again", material.bundle_file)
                     self.error = None
@@ -78,7 +79,7 @@ class TrustStore:
             self._refuse_weaker(trust, material, now)
         except MaterialError as error:
             return self._failed(Reload("failed", str(error), now), provisional=provisional)
-        self._material, self.trust, self.error, self._told = material, trust, None, None
+        self.material, self.trust, self.error, self._told = material, trust, None, None
         self._over = trust.is_over(now)
         revoked = "no revocation list" if trust.revoked is None else f"{trust.revoked} revoked"
         log.info("client CAs: %s; %s; from %s", "; ".join(trust.authorities), revoked, material.bundle_file)
