@@ -100,6 +100,12 @@ def test_values() -> None:
     assert reading.warnings == ()
 
 
+def test_a_default_comes_from_nowhere() -> None:
+    """A variable that holds its default, however written, is the image's: it tells of no choice."""
+    assert topz(UPDATE_PERIOD="10000ms").sources["TOPZ_UPDATE_PERIOD"] == "default"
+    assert topz(UPDATE_PERIOD="11s").sources["TOPZ_UPDATE_PERIOD"] == "environment"
+
+
 def test_empty_is_unset() -> None:
     """An empty or blank variable counts as unset, be it known or not; blanks around a value don't count."""
     reading = topz(UPDATE_PERIOD="", LISTEN_PORT=" ", TOP_SIZE=" 2k\n", UNHEARD_OF="")

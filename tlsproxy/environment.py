@@ -358,7 +358,8 @@ def _in_the_new_spelling(variable: Variable, given: _Given, warnings: list[str])
 
 
 def _came_from(variable: Variable, given: _Given | None) -> str:
-    if given is None:
+    # The image sets every default by ENV: what holds it says nothing.
+    if given is None or (given.name == variable.name and _holds_default(variable, given.value)):
         return "default"
     return "environment" if given.name == variable.name else f"environment, as {given.name}"
 

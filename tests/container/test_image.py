@@ -1,27 +1,62 @@
 """The image as operators run it: a read-only root, no user, no capabilities, one volume and two variables.
 
-`make test-image` runs them; TLSPROXY_IMAGE names the image. The app is a container beside it in the same pod, which
+The app is a container beside it in the same pod, which
 listens on that pod's loopback address alone.
 """
 
+import json
 import os
-import ssl
+import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests import console
+from tests.container.podman import IMAGE, make_pair, podman, serial, status
 from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
+from tlsproxy import environment
+from tlsproxy.settings import Settings
 
-IMAGE = os.environ["TLSPROXY_IMAGE"]
-README = Path(__file__).parents[2] / "README.md"
 HARDENED = ("--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges")
 APP_PORT = 9000
+MOST_BYTES = 150_000_000
+KERNELS = ("/proc", "/dev", "/sys")
+PRINT_STATUS = "print(open('/proc/1/status').read())"
+PRINT_WRITABLE = """
+import os
+for place, _, _ in os.walk("/"):
+    if os.access(place, os.W_OK):
+        print(place)
+"""
+PRINT_CONTENTS = """
+import importlib.util, json, os, sys
+uncompiled, programs, needless = [], [], []
+for place, folders, files in os.walk("/"):
+    if place == "/":
+        folders[:] = [name for name in folders if name not in ("proc", "dev", "sys")]
+    for name in files:
+        path = os.path.join(place, name)
+        compiled = importlib.util.cache_from_source(path) if name.endswith(".py") else ""
+        # The bit of PEP 552: by content, and taken without a look at the source.
+        if compiled and not (os.path.exists(compiled) and open(compiled, "rb").read(8)[4] == 1):
+            uncompiled.append(path)
+        if os.path.basename(place) in ("bin", "sbin"):
+            programs.append(name)
+    needless += [name for name in folders if name in ("pip", "setuptools", "ensurepip", "idlelib", "tkinter", "tests")]
+print(json.dumps(uncompiled))
+print(json.dumps(programs))
+print(json.dumps(needless))
+"""
+IMPORT_ALL = """
+import importlib, pkgutil, tlsproxy
+for module in pkgutil.walk_packages(tlsproxy.__path__, "tlsproxy."):
+    if not module.name.startswith(("tlsproxy.inject", "tlsproxy.import_nginx", "tlsproxy.__main__")):
+        importlib.import_module(module.name)
+print("imported")
+"""
 # GET /slow takes longer than the default DRAIN_DELAY of 5 s, so that it is under way when the draining begins.
 APP = f"""
 import http.server, time
@@ -37,14 +72,6 @@ class App(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 http.server.ThreadingHTTPServer(("127.0.0.1", {APP_PORT}), App).serve_forever()
 """
-
-
-def podman(*arguments: str | Path) -> str:
-    """What the command printed on both streams; AssertionError with it when the command fails."""
-    command = ["podman", *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}"
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -71,29 +98,15 @@ class Pod:
         url = f"https://localhost:{self.port}{path}"
         return ["curl", "--silent", "--show-error", "--fail", "--max-time", "20", "--cacert", authority, url]
 
-    def serial(self) -> str:
-        """The serial of the certificate that a new connection is shown."""
-        pem = ssl.get_server_certificate(("127.0.0.1", self.port))
-        shown = subprocess.run(
-            ["openssl", "x509", "-noout", "-serial"], input=pem, capture_output=True, text=True, check=True
-        )
-        return shown.stdout.strip().removeprefix("serial=")
-
     def logs(self, container: str) -> str:
         """All that the container has written."""
         return podman("logs", container)
 
 
-def make_pair(directory: Path) -> None:
-    """A development pair that the image's user can read, made anew if there is one."""
-    subprocess.run([sys.executable, "-m", "tlsproxy", "dev-cert", directory, "--force"], check=True)
-    (directory / "tls.key").chmod(0o644)
-
-
-@pytest.fixture
-def pod(tmp_path: Path) -> Iterator[Pod]:
+@pytest.fixture(scope="module")
+def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     """A pod whose sidecar answers; it is removed at the end."""
-    pod = Pod(f"tlsproxy-test-{os.getpid()}", free_port(), tmp_path / "certs")
+    pod = Pod(f"tlsproxy-test-{os.getpid()}", free_port(), tmp_path_factory.mktemp("image") / "certs")
     make_pair(pod.certificates)
     podman("pod", "create", "--name", pod.name, f"--publish=127.0.0.1:{pod.port}:8443")
     try:
@@ -108,43 +121,63 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
         podman("pod", "rm", "--force", "--time", "0", pod.name)
 
 
+def python(container: str, program: str) -> str:
+    """What a program prints that the container's own Python runs."""
+    return podman("exec", container, "python", "-c", program)
+
+
+def test_runs_as_nobody(pod: Pod) -> None:
+    """The process has no user of the image and no capability, and can write nowhere."""
+    assert podman("inspect", "--format", "{{.Config.User}}", pod.sidecar).strip() == "65532:65532"
+    lines = dict(line.split(":\t", 1) for line in python(pod.sidecar, PRINT_STATUS).splitlines() if ":\t" in line)
+    assert lines["Uid"].split() == ["65532"] * 4
+    assert lines["CapEff"].strip("0") == ""
+    assert lines["NoNewPrivs"] == "1"
+    writable = [place for place in python(pod.sidecar, PRINT_WRITABLE).split() if not place.startswith(KERNELS)]
+    assert writable == []
+
+
+def test_holds_what_it_runs(pod: Pod) -> None:
+    """Every module of it can be imported and is compiled; there is no shell, no pip and no test in it."""
+    uncompiled, programs, needless = python(pod.sidecar, PRINT_CONTENTS).splitlines()
+    assert uncompiled == "[]"
+    assert {re.sub(r"^python.*", "python", name) for name in json.loads(programs)} == {"python", "tlsproxy"}
+    assert needless == "[]"
+    assert "imported" in python(pod.sidecar, IMPORT_ALL)
+
+
+def test_is_small() -> None:
+    """Bytes without compression, every layer."""
+    assert int(podman("image", "inspect", "--format", "{{.Size}}", IMAGE)) < MOST_BYTES
+
+
+def test_knows_how_to_ask_itself() -> None:
+    """The HEALTHCHECK is in the image, which is of the format that has one."""
+    (found,) = json.loads(podman("image", "inspect", IMAGE))
+    assert found["Healthcheck"]["Test"] == ["CMD", "tlsproxy", "health"]
+
+
+def test_variables_are_the_images() -> None:
+    """`config` in the image says what it says anywhere: the image's own variables change nothing."""
+    shown = podman("run", "--rm", IMAGE, "config")
+    lines = [line.partition("  ")[0] for line in shown.splitlines() if line.startswith("TLSPROXY_")]
+    values = {name: value.strip("'") for name, value in (line.split("=", 1) for line in lines)}
+    assert values == environment.shown(Settings())
+
+
 def test_two_variables_and_a_volume(pod: Pod) -> None:
     """An app on the pod's loopback gets HTTPS that curl verifies, a rotation, and an end that loses no request."""
     answer = subprocess.run(pod.curl("/"), capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout) == (0, "/ over https\n"), answer.stderr
     assert "[+]app" in podman("exec", pod.sidecar, "tlsproxy", "health")
 
-    before = pod.serial()
+    before = serial(pod.port)
     make_pair(pod.certificates)
-    wait_until(lambda: pod.serial() != before, "the new certificate is served", 10)
+    wait_until(lambda: serial(pod.port) != before, "the new certificate is served", 10)
 
     slow = subprocess.Popen(pod.curl("/slow"), stdout=subprocess.PIPE, text=True)
     wait_until(lambda: "slow" in pod.logs(pod.app), "the app has the slow request")
     podman("stop", pod.sidecar)
     assert slow.communicate(timeout=20)[0] == "/slow over https\n"
-    assert podman("inspect", "--format", "{{.State.ExitCode}}", pod.sidecar).strip() == "0"
+    assert status(pod.sidecar) == 0
     assert "Traceback" not in pod.logs(pod.sidecar)
-
-
-def test_runs_as_nobody(pod: Pod) -> None:
-    """The process has no user of the image, no capability, and no pip beside it."""
-    assert podman("inspect", "--format", "{{.Config.User}}", pod.sidecar).strip() == "65532:65532"
-    status = podman("exec", pod.sidecar, "cat", "/proc/1/status")
-    lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    assert lines["Uid"].split() == ["65532"] * 4
-    assert lines["CapEff"].strip("0") == ""
-    assert lines["NoNewPrivs"] == "1"
-    listing = podman("exec", pod.sidecar, "ls", "/opt/tlsproxy/bin").split()
-    assert "tlsproxy" in listing
-    assert not [name for name in listing if name.startswith("pip")]
-
-
-@pytest.mark.timeout(90)
-@pytest.mark.skipif(IMAGE != "tlsproxy", reason="README's image is called tlsproxy")
-def test_readme_shows_what_happens(tmp_path: Path) -> None:
-    """The pod of README, under a name that nobody has, answers and ends as it is shown there."""
-    shop = f"shop-{os.getpid()}"
-    try:
-        console.run(README.read_text().replace("shop", shop), tmp_path, "run with podman")
-    finally:
-        podman("pod", "rm", "--force", "--ignore", "--time", "0", shop)

@@ -1,0 +1,104 @@
+"""podman, and what the tests of containers ask of it and of what listens there."""
+
+import http.client
+import os
+import ssl
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+IMAGE = os.environ["TLSPROXY_IMAGE"]
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+
+
+def podman(*arguments: str | Path) -> str:
+    """What the command printed on both streams; AssertionError with it when the command fails."""
+    return run("podman", *arguments)
+
+
+def run(*command: str | Path) -> str:
+    """The same of any command."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.stdout}"
+    return done.stdout
+
+
+def status(container: str) -> int:
+    """The exit status of a container that has ended."""
+    return int(podman("inspect", "--format", "{{.State.ExitCode}}", container).split()[-1])
+
+
+def adapted(manifest: Path, name: str, port: int) -> str:
+    """An example of deploy/, with the image that is tested, a name that nobody has, and a port that is free."""
+    text = manifest.read_text().replace("localhost/tlsproxy", f"localhost/{IMAGE}")
+    return text.replace("shop", name).replace("hostPort: 8443", f"hostPort: {port}").replace("8443:", f"{port}:")
+
+
+def make_pair(directory: Path) -> None:
+    """A development pair that the image's user can read, made anew if there is one."""
+    subprocess.run([sys.executable, "-m", "tlsproxy", "dev-cert", directory, "--force"], check=True)
+    (directory / "tls.key").chmod(0o644)
+
+
+def serial(port: int) -> str:
+    """The serial of the certificate that a new connection is shown."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port))
+    shown = subprocess.run(
+        ["openssl", "x509", "-noout", "-serial"], input=pem, capture_output=True, text=True, check=True
+    )
+    return shown.stdout.strip().removeprefix("serial=")
+
+
+class Load:
+    """Clients that each ask, on a new and verified connection every time, until told to stop or not let in.
+
+    A request is lost when it was sent and no whole answer came; one that was never sent is not.
+    """
+
+    def __init__(self, port: int, authorities: str, clients: int = 2) -> None:
+        self._port = port
+        self._context = ssl.create_default_context(cadata=authorities)
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask_on) for _ in range(clients)]
+        self.answered = 0
+        """Whole answers so far."""
+        self.not_let_in = 0
+        """Connections that did not come about."""
+        self.lost: list[str] = []
+        """What became of each request that has no whole answer."""
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask_on(self) -> None:
+        while not self._over.is_set():
+            connection = http.client.HTTPSConnection("localhost", self._port, timeout=20, context=self._context)
+            try:
+                connection.connect()
+            except OSError:
+                self.not_let_in += 1
+                return
+            try:
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    self.lost.append(f"{answer.status} {answer.reason}")
+                self.answered += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(repr(error))
+            finally:
+                connection.close()
