@@ -49,8 +49,12 @@ def listed(surface: str) -> list[str]:
     return sorted(map(str, part))
 
 
+LONG = {"troubleshooting.md": pytest.mark.soak}
+"""Pages that start more processes than an everyday test may."""
+
+
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("page", RUN, ids=name)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=LONG.get(page.name, ())) for page in RUN], ids=name)
 def test_what_is_shown_is_what_happens(page: Path, tmp_path: Path) -> None:
     """Every block that a page marks as run prints what stands below its commands."""
     text = page.read_text()

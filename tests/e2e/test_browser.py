@@ -23,6 +23,8 @@ from tests.e2e.conftest import Launch
 from tests.e2e.polling import wait_until
 from tests.e2e.programs import program, uvicorn
 
+pytestmark = pytest.mark.soak
+
 WITHIN = 30.0
 """Seconds for start and page, which take 2 on an idle machine."""
 

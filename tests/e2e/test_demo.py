@@ -231,6 +231,7 @@ def test_by_hand_on_a_terminal(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
+@pytest.mark.soak
 def test_sidecar_dies_while_up(tmp_path: Path) -> None:
     """On a terminal too, a sidecar that ends is a failure, and is said at once."""
     with on_a_terminal(command(), tmp_path) as screen:

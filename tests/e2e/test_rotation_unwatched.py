@@ -42,7 +42,9 @@ def unshared(sidecar: Launch, app: ScriptedApp, monkeypatch: pytest.MonkeyPatch)
     return start
 
 
-@pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
+@pytest.mark.parametrize(
+    "limit", [pytest.param("max_inotify_instances", marks=pytest.mark.soak), "max_inotify_watches"]
+)
 def test_no_watch_is_left(unshared: Unshared, authority: trustme.CA, tmp_path: Path, limit: str) -> None:
     """Without inotify the resync alone finds each change, and that is warned about once."""
     place(tmp_path, issue(authority))

@@ -206,6 +206,7 @@ def test_a_worker_is_killed(pair: Sidecar) -> None:
     assert told["level"] == "error"
 
 
+@pytest.mark.soak
 def test_the_workers_are_replaced(pair: Sidecar) -> None:
     """SIGUSR2 puts others in their places, one after another; requests are served meanwhile, and each is counted."""
     before, counted = set(pids(pair)), pair.metrics().value("tlsproxy_requests_total")
@@ -233,6 +234,7 @@ def test_one_process_has_nobody_to_replace(shared_sidecar: Sidecar) -> None:
     assert family(shared_sidecar) == [shared_sidecar.pid]
 
 
+@pytest.mark.soak
 def test_nobody_outlives_the_supervisor(start: Launch) -> None:
     """When it is killed its workers go too, though the nursery can't end them; the port is free for another."""
     process = start(WORKERS=2)
@@ -246,6 +248,7 @@ def test_nobody_outlives_the_supervisor(start: Launch) -> None:
     assert start(WORKERS=2, LISTEN_PORT=process.port).get().status == 200
 
 
+@pytest.mark.soak
 def test_the_process_that_forks_is_killed(start: Launch) -> None:
     """What could not be watched any more ends, with status 1, so that it is started anew."""
     process = start(WORKERS=2)
@@ -431,6 +434,7 @@ def test_a_second_signal_stops_all_at_once(start: Launch, app: ScriptedApp) -> N
     assert not process.told("does not end")
 
 
+@pytest.mark.soak
 def test_what_a_whole_group_is_sent(start: Launch, app: ScriptedApp) -> None:
     """Service managers and terminals signal workers too: they go on until the supervisor says otherwise."""
     process = start(WORKERS=2, DRAIN_DELAY="1s")
