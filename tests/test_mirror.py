@@ -18,6 +18,7 @@ WITHOUT_TESTS: Mapping[str, str] = {
     "workers/messages.py": "values that carry no behaviour",
     "workers/worker.py": "a whole process: tests/e2e/test_workers.py",
     "workers/supervisor.py": "several whole processes: tests/e2e/test_workers.py",
+    "settings_kinds.py": "what variables may hold: tests/test_settings.py",
     "proxy/limits.py": "values that carry no behaviour",
     "inject/refusals.py": "the form of a message, seen wherever one is refused",
     "import_nginx/findings.py": "values, and their words in those that find them",

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tlsproxy.environment import BadSettings, Variable, read, variables
-from tlsproxy.settings import PRIVATE, Settings
+from tlsproxy.settings import Settings
+from tlsproxy.settings_kinds import PRIVATE
 
 
 def settings(**given: str) -> Settings:
