@@ -18,7 +18,6 @@ Used of aiohttp beyond its documented surface: `aiohttp.http.HttpRequestParser` 
 
 import asyncio
 import re
-from collections.abc import Sequence
 
 from aiohttp import http_parser
 from aiohttp.http import HttpRequestParser, RawRequestMessage
@@ -157,7 +156,10 @@ class Feed:
         if self._taken > self._limits.head:
             raise self._too_large(piece)
         self.in_head = True
-        messages = self._parsed(piece)
+        try:
+            messages, _, _ = self._parser.feed_data(piece)
+        except HttpProcessingError as error:
+            raise _refusal(error) from error
         if not messages:
             if not self._lined:
                 self._begin_line(piece)
@@ -168,7 +170,9 @@ class Feed:
             piece = self._line + piece
             self._line = b""
             self._lined = False
-        _check_line(piece, message)
+        # The parser gives no target for a CONNECT without one.
+        if not piece.startswith(_VERSION, len(message.method) + len(message.path or "") + 1):
+            raise BadRequest(_NO_LINE)
         self._taken = 0
         self.in_head = False
         request = Request(message)
@@ -188,13 +192,6 @@ class Feed:
         assert self._request is not None
         self._request.path = path[0].decode()
         return True
-
-    def _parsed(self, piece: bytes) -> Sequence[tuple[RawRequestMessage, StreamReader]]:
-        try:
-            messages, _, _ = self._parser.feed_data(piece)
-        except HttpProcessingError as error:
-            raise _refusal(error) from error
-        return messages
 
     def _past_empty_lines(self, data: bytes) -> bytes:
         """What comes behind empty lines, which are none of a request (RFC 9112 section 2.2)."""
@@ -365,13 +362,6 @@ def _chunk_size(line: bytes) -> int:
         # Another reader's signed 64 bits would not hold it, nor what it adds.
         raise BadRequest("a chunk of more than 2**60 bytes")
     return size
-
-
-def _check_line(head: bytes, message: RawRequestMessage) -> None:
-    """Refuse a request line that the parser is too kind to."""
-    # The parser gives no target for a CONNECT without one.
-    if not head.startswith(_VERSION, len(message.method) + len(message.path or "") + 1):
-        raise BadRequest(_NO_LINE)
 
 
 def _refusal(error: HttpProcessingError) -> Refusal:
