@@ -74,7 +74,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "select": ("tlsproxy.proxy.upstream", "tlsproxy.output", "tlsproxy.workers.nursery"),
     "signal": (
         "tlsproxy.signals",
-        "tlsproxy.life",  # names a type
+        "tlsproxy.life",  # has none change what the process ends with
+        "tlsproxy.cli",  # has none end what has only begun
         "tlsproxy.sidecar",
         "tlsproxy.serving",
         "tlsproxy.workers",

@@ -95,8 +95,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(_: argparse.Namespace) -> int:
+    import signal
+
     from tlsproxy.settings_process import settings_process
 
+    # They would end a process that does not know yet what to do at them.
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     with settings_process(_declared) as outcome:
         from tlsproxy.sidecar import run
 

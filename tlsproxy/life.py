@@ -20,7 +20,7 @@ from tlsproxy.admin.server import AdminServer
 from tlsproxy.exits import Exit
 from tlsproxy.listening import PortError, listen
 from tlsproxy.measures import Measure
-from tlsproxy.signals import Signals
+from tlsproxy.signals import HEEDED, Signals
 
 _logger = logging.getLogger("tlsproxy")
 
@@ -184,7 +184,11 @@ class Life:
 def run(life: Life, make: Callable[[Life], Program]) -> Exit:
     """Run a program on the fastest event loop that there is; returns the process's exit status."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(life, make))
+        try:
+            return runner.run(_run(life, make))
+        finally:
+            # A loop that is closed gives signals back to the kernel, and one more would be what the process ends with.
+            signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
 
 
 async def _run(life: Life, make: Callable[[Life], Program]) -> Exit:

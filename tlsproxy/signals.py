@@ -10,6 +10,9 @@ from tlsproxy import diagnostics
 
 _logger = logging.getLogger("tlsproxy")
 
+HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""All signals of the contract."""
+
 
 class Signals:
     """What has been asked of the process.

@@ -134,6 +134,26 @@ def test_processes_are_added_up() -> None:
     assert both["process_resident_memory_bytes"] > alone["process_resident_memory_bytes"]
 
 
+def test_cpu_of_processes_that_have_ended_is_kept() -> None:
+    """What a process has seen end counts with it: the sum of all is a counter, and does not go back."""
+    spending = (
+        "import os, time\n"
+        "if not os.fork():\n"
+        "    while time.process_time() < 0.3: pass\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "print(flush=True)\n"
+        "input()\n"
+    )
+    command = [sys.executable, "-I", "-S", "-c", spending]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        alone, both = (process_values(processes)["process_cpu_seconds_total"] for processes in ((), (parent.pid,)))
+        parent.kill()
+    assert both - alone >= 0.25
+
+
 def process_values(processes: Iterable[int]) -> dict[str, float]:
     text = render([], processes)[0].decode()
     return {sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples}

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -228,6 +229,30 @@ def test_a_second_signal_stops_at_once(sidecar: Launch, gate: Gate, first: signa
         assert_ends(process)
         assert client.read_to_end() == b"first"
     assert process.told("stopping at once")[0]["level"] == "warning"
+
+
+def test_signals_do_not_change_what_it_ends_with(sidecar: Launch) -> None:
+    """However many come, up to the very end: the status of a process that stopped as asked is 0."""
+    process = sidecar()
+    process.signal(signal.SIGTERM)
+
+    def has_ended() -> bool:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            process.signal(number)
+        return process.process.poll() is not None
+
+    wait_until(has_ended, "its end")
+    assert process.wait() == 0
+
+
+def test_signals_while_it_starts(sidecar: Launch) -> None:
+    """Those that do not ask it to end don't, though there is nothing yet that could be done about them."""
+    process = sidecar(wait=False)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(children.read_text, "the process that reads the settings")
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        process.signal(number)
+    process.wait_until_listening()
 
 
 def test_a_signal_while_it_waits_for_a_certificate(sidecar: Launch, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -2,20 +2,23 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
 from tests.e2e.certificates import issue, mount_certificate, place
-from tests.e2e.client_certificates import issue_client, showing
+from tests.e2e.client_certificates import issue_client, revocation_list, showing
 from tests.e2e.conftest import Launch
 from tests.e2e.messages import IncompleteError
 from tests.e2e.polling import wait_until, wait_until_gone
@@ -27,6 +30,13 @@ from tests.e2e.sidecar_process import Sidecar
 LONG = "30s"
 MANY = 14
 """So many connections that all of them go to one of two workers once in 8,000 runs."""
+IMPATIENT = (
+    "from tlsproxy.cli import main\n"
+    "from tlsproxy.workers import supervisor\n"
+    "supervisor.STUCK_AFTER, supervisor.LOOK_PERIOD = 2.0, 0.25\n"
+    "raise SystemExit(main(['run']))\n"
+)
+"""A sidecar that takes a worker for stuck much sooner."""
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +217,23 @@ def test_a_worker_is_killed(pair: Sidecar) -> None:
 
 
 @pytest.mark.soak
+def test_a_worker_that_stays_stuck(start: Launch, app: ScriptedApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is killed, told of and followed by another; here after two seconds in place of thirty."""
+    if "TLSPROXY_TEST_COMMAND" in os.environ:
+        pytest.skip("the command under test is not this interpreter's: its patience can't be shortened")
+    monkeypatch.setenv("TLSPROXY_TEST_COMMAND", shlex.join([sys.executable, "-c", IMPATIENT]))
+    process = start(WORKERS=2)
+    victim, other = pids(process)
+    os.kill(victim, signal.SIGSTOP)
+    (told,) = wait_until(lambda: process.told(f"(pid {victim}) has not answered for"), "word of it", 10)
+    assert told["level"] == "error"
+    wait_until(lambda: len(pids(process)) == 2 and victim not in pids(process), "another worker")
+    assert other in pids(process)
+    assert process.metrics().value("tlsproxy_worker_deaths_total") == 1
+    assert all(process.get().status == 200 for _ in range(MANY))
+
+
+@pytest.mark.soak
 def test_the_workers_are_replaced(pair: Sidecar) -> None:
     """SIGUSR2 puts others in their places, one after another; requests are served meanwhile, and each is counted."""
     before, counted = set(pids(pair)), pair.metrics().value("tlsproxy_requests_total")
@@ -290,6 +317,17 @@ def test_a_new_certificate_reaches_all(start: Launch, tmp_path: Path, authority:
     os.kill(pids(process)[0], signal.SIGKILL)
     wait_until(lambda: len(pids(process)) == 2, "two workers")
     assert serials(process) == {new.serial}
+
+
+def test_a_list_that_is_over_is_told_once(start: Launch, tmp_path: Path, authority: trustme.CA) -> None:
+    """The supervisor tells of it, loudly; the workers, who refuse by it, do not say so again."""
+    mount_certificate(authority, tmp_path)
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    (tmp_path / "ca.crl").write_bytes(revocation_list(authority, ends=-timedelta(minutes=1)))
+    process = start(WORKERS=2, CERT_DIR=tmp_path, CLIENT_AUTH="required")
+    wait_until(lambda: len(pids(process)) == 2, "two workers")
+    (told,) = process.told("ALL CLIENTS OF ITS CA ARE REFUSED")
+    assert told["level"] == "error"
 
 
 def serials(process: Sidecar) -> set[str]:
@@ -410,6 +448,8 @@ def test_all_drain_together(start: Launch, app: ScriptedApp) -> None:
         process.wait_until_closed()
         assert process.ask_admin("/readyz").status == 503
         assert process.ask_admin("/livez").status == 200
+        process.signal(signal.SIGUSR2)
+        process.wait_for_stderr('"SIGUSR2: ')
         go.set()
         for client in clients:
             answer = client.read_response()
@@ -417,6 +457,7 @@ def test_all_drain_together(start: Launch, app: ScriptedApp) -> None:
     assert process.wait() == 0
     wait_until_all_are_gone(all_of_it)
     assert len(process.lines()) == MANY
+    assert not process.told("have been replaced")
 
 
 def test_a_second_signal_stops_all_at_once(start: Launch, app: ScriptedApp) -> None:

@@ -170,6 +170,8 @@ UNLIKE_A_PROBE: list[tuple[Field, ...]] = [
     ((b"X.ORIGINAL.URI", b"/admin"),),
     ((b"X-HTTP-Method-Override", b"DELETE"),),
     ((b"X-Script-Name", b"/admin"),),
+    ((b"SCRIPT_NAME", b"/healthz"),),
+    ((b"Path-Info", b"/admin"),),
     ((b"X-Forwarded-Prefix", b"/admin"),),
 ]
 

@@ -204,6 +204,15 @@ def test_who_shows_none_where_one_is_needed_is_counted(caplog: pytest.LogCapture
     assert message.endswith("TLSPROXY_CLIENT_EXEMPT=/healthz,/ping")
 
 
+def test_many_who_show_none_where_one_is_needed_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has no certificate can ask as often as he likes: each is counted, and of many alike one is told."""
+    clients = Clients("optional", exempt=("/healthz",))
+    for _ in range(5):
+        clients.uncertified("192.0.2.1")
+    assert clients.denied == {"no_certificate": 5}
+    assert len(caplog.messages) == 1
+
+
 # --- The chain -----------------------------------------------------------------------------------------------
 
 MIDDLE = Request("middle", (), CA, ca=True, key=key("secp256r1")).issue()

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -116,6 +117,21 @@ def test_closing_ends_all() -> None:
         nursery.close()
         wait_until_gone(pid)
     assert not Path(f"/proc/{nursery.pid}").exists()
+
+
+def test_a_nursery_that_was_stopped_is_closed() -> None:
+    """It is let go on, since it would not end before; nobody who closes it waits for ever."""
+    nursery = Nursery(Echo())
+    os.kill(nursery.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, nursery.pid, os.WSTOPPED)
+    closing = threading.Thread(target=nursery.close)
+    closing.start()
+    closing.join(5)
+    in_time = not closing.is_alive()
+    if not in_time:
+        os.kill(nursery.pid, signal.SIGKILL)
+    closing.join()
+    assert in_time
 
 
 def test_a_nursery_that_is_gone_is_noticed() -> None:

@@ -85,7 +85,7 @@ _REWRITING = frozenset(
         b"rewrite-url",
         b"script-name",
     )
-)
+) | {b"path-info", b"script-name"}
 _ODD = re.compile(rb"[^a-z0-9]")
 
 

@@ -168,7 +168,7 @@ class Clients:
     def uncertified(self, address: str) -> None:
         """Count and tell of a client that has shown no certificate, and asked for what needs one."""
         self.denied["no_certificate"] += 1
-        log.warning(
+        self._tell(
             "client %s denied: it has shown no certificate, and asked for more than TLSPROXY_CLIENT_EXEMPT=%s",
             address,
             self._exempt,

@@ -153,7 +153,9 @@ class Nursery:
         """End the nursery and every worker that is left; may be called twice."""
         self._socket.close()
         # Where SIGCHLD is ignored there is nobody to wait for.
-        with suppress(ChildProcessError):
+        with suppress(ChildProcessError, ProcessLookupError):
+            # One that somebody has stopped would not end before it goes on.
+            os.kill(self.pid, signal.SIGCONT)
             os.waitpid(self.pid, 0)
 
     def _order(self, order: object, descriptors: Sequence[int] = ()) -> None:

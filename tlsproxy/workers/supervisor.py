@@ -291,6 +291,9 @@ class Workers:
     # ------------------------------------------------------------------ replacing
 
     def _replace(self) -> None:
+        if self._stopping:
+            _logger.info("SIGUSR2: the workers are not replaced, since they are to end")
+            return
         if self._replacing is not None and not self._replacing.done():
             _logger.info("SIGUSR2: the workers are being replaced already")
             return
@@ -300,7 +303,9 @@ class Workers:
         """Put another worker in the place of each, one after another: each serves before the one before it ends."""
         _logger.info("SIGUSR2: the workers are replaced, one after another")
         for former in [worker for worker in self._serving() if not worker.is_leaving]:
-            if self._stopping or former.ended.is_set():
+            if self._stopping:
+                return
+            if former.ended.is_set():
                 continue
             try:
                 successor = await self._begin(former.place)
@@ -315,7 +320,8 @@ class Workers:
             former.is_leaving = True
             former.channel.send(messages.Drain(LEAVES_WITHIN))
             await happens(former.ended, LEAVES_WITHIN + self._drains_within)
-        _logger.info("the workers have been replaced")
+        if not self._stopping:
+            _logger.info("the workers have been replaced")
 
     @property
     def _drains_within(self) -> float:

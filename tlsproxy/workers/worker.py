@@ -41,12 +41,15 @@ class Supplied:
     def take(self, data: bytes) -> bool:
         """Serve this from here on; whether that is anything new."""
         self._supply = pickle.loads(data)  # noqa: S301  -- the supervisor has made it, of which this process is a fork
-        # All there is to say has been said by the supervisor.
-        logging.disable(logging.WARNING)
+        # All there is to say of it has been said by the supervisor, but that it can't be served here.
+        logging.disable(logging.ERROR)
         try:
-            return self.catalogue.load().changed
+            result = self.catalogue.load()
         finally:
             logging.disable(logging.NOTSET)
+        if result.kind == "failed":
+            _logger.error("a worker cannot serve what the supervisor has found good: %s", result.message)
+        return result.changed
 
 
 class WorkerTemplate:
