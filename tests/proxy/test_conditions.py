@@ -58,13 +58,19 @@ class Port:
         self, head: Head, *conditions: Precondition, client: Client | None = None, has_body: bool = False
     ) -> Exchange:
         """The exchange of one request."""
+        return self.ask(Request(head), *conditions, client=client, has_body=has_body)
+
+    def ask(
+        self, request: Request, *conditions: Precondition, client: Client | None = None, has_body: bool = False
+    ) -> Exchange:
+        """The same of one that may have been asked before."""
         timeouts = Timeouts()
         pool = Pool(AppAddress(), Limits(), timeouts, self._journal.tally)
         service = GuardedService(pool, Fixes(), timeouts, self._journal, conditions)
         frontend = Frontend(service, self._forwarding, Limits(), timeouts, self._journal, self._loop)
         front = frontend.front(Nobody())
         front.client = client or self.client()
-        return service.exchange(front, Request(head), has_body=has_body)
+        return service.exchange(front, request, has_body=has_body)
 
     def client(self, caller: Shown | None = None) -> Client:
         return Client(self._forwarding.peer("192.0.2.1", caller))
@@ -160,6 +166,16 @@ def test_an_authority_is_no_path(port: Port) -> None:
         port.begin(Head(path="http://healthz"), condition)
     with pytest.raises(BadRequest):
         port.begin(Head(path="http:///healthz"), condition)
+
+
+def test_each_request_of_a_connection_is_judged_by_its_own_path(port: Port) -> None:
+    """A head that repeats all but its path is remembered, and what one path is free for another is not."""
+    request = Request(Head(path="/healthz"))
+    condition = certified(EXEMPT, port.told.append)
+    port.ask(request, condition)
+    request.path = "/admin"
+    with pytest.raises(CertificateMissing):
+        port.ask(request, condition)
 
 
 UNLIKE_A_PROBE: list[tuple[Field, ...]] = [

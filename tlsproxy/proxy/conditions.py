@@ -72,20 +72,21 @@ def certified(exempt: Collection[str], told: Callable[[str], None]) -> Precondit
 
 # Fields by which some frameworks and servers take another path or method than those of the request line.
 _REWRITING = frozenset(
-    b"x-%b" % name
-    for name in (
-        b"forwarded-path",
-        b"forwarded-prefix",
-        b"forwarded-uri",
-        b"http-method",
-        b"http-method-override",
-        b"method-override",
-        b"original-uri",
-        b"original-url",
-        b"rewrite-url",
+    {
+        b"path-info",
         b"script-name",
-    )
-) | {b"path-info", b"script-name"}
+        b"x-forwarded-path",
+        b"x-forwarded-prefix",
+        b"x-forwarded-uri",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-uri",
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x-script-name",
+    }
+)
 _ODD = re.compile(rb"[^a-z0-9]")
 
 
