@@ -178,6 +178,7 @@ class Serving:
                     sweep(now)
                 except Exception:
                     _logger.exception("a sweep failed; the next is in %gs", SWEEP_PERIOD)
+            self._journal.settle()
             self._lines.flush()
             diagnostics.flush()
 
@@ -226,6 +227,7 @@ class Serving:
         if self._server is not None:
             self._server.cut()
         await self._pool.close()
+        self._journal.settle()
         self._lines.close(LAST_LINES_WITHIN)
 
     # ------------------------------------------------------------------ what the admin port tells
@@ -254,6 +256,7 @@ class Serving:
 
     async def measures(self) -> list[Measure]:
         """All that is counted here, as metric families."""
+        self._journal.settle()
         return [
             *self._journal.tally.measures(),
             *self._pool.measures(),

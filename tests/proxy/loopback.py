@@ -5,7 +5,7 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from tlsproxy.app_address import AppAddress
@@ -76,12 +76,19 @@ class Wire:
 
 @dataclass
 class Lines:
-    """Takes the place of the request log."""
+    """Takes the place of the request log; who looks sees all that is over."""
 
-    ended: list[tuple[Record, str]] = field(default_factory=list)
+    settle: Callable[[], None] = field(default=lambda: None)
+    _ended: list[tuple[Record, str]] = field(default_factory=list)
 
-    def add(self, record: Record, reason: str, now: float) -> None:
-        self.ended.append((record, reason))
+    def add(self, records: Sequence[Record]) -> None:
+        self._ended += [(record, record.reason) for record in records]
+
+    @property
+    def ended(self) -> list[tuple[Record, str]]:
+        """Each request that is over, with the reason."""
+        self.settle()
+        return self._ended
 
     @property
     def told(self) -> list[tuple[int, str]]:
@@ -139,6 +146,7 @@ async def proxied(
     listener = await asyncio.start_server(connected, "127.0.0.1", 0)
     lines = Lines()
     journal = Journal(Tally(), lines)
+    lines.settle = journal.settle
     pool = Pool(AppAddress(*listener.sockets[0].getsockname()), limits, timeouts, journal.tally)
     service = answering(journal) if answering else Service(pool, fixes or Fixes(), timeouts, journal)
     server = Server(Frontend(service, Forwarding(), limits, timeouts, journal).front)

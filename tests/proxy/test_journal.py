@@ -9,6 +9,14 @@ from tlsproxy.proxy.refusals import AppReset, AppTruncated, BadRequest, ClientGo
 from tlsproxy.proxy.tally import Tally
 
 
+def settled(over: Record, refusal: Refusal | None = None, lines: Lines | None = None) -> Tally:
+    """What is counted of a request that is over."""
+    journal = Journal(Tally(), lines)
+    journal.ended(over, refusal)
+    journal.settle()
+    return journal.tally
+
+
 def record(status: int = 0) -> Record:
     made = Record(Client(Forwarding().peer("192.0.2.1")), None)
     made.status = status
@@ -17,19 +25,45 @@ def record(status: int = 0) -> Record:
 
 def test_a_request_is_counted_and_told() -> None:
     """Status, bytes, duration and line, each once."""
-    tally, lines = Tally(), Lines()
+    lines = Lines()
     over = record(200)
     over.method, over.received, over.sent = "GET", 3, 4
-    Journal(tally, lines).ended(over)
+    tally = settled(over, None, lines)
     assert (tally.requests["GET", 200], tally.received, tally.sent, sum(tally.durations.counts)) == (1, 3, 4, 1)
     assert lines.ended == [(over, "")]
 
 
 def test_lines_may_be_off() -> None:
     """Without a log the counts go on."""
-    tally = Tally()
-    Journal(tally).ended(record(200))
-    assert tally.requests["-", 200] == 1
+    assert settled(record(200)).requests["-", 200] == 1
+
+
+def test_many_are_settled_before_anybody_asks() -> None:
+    """What is over is kept for a few dozens of requests at most, and is told of in its order, once."""
+    lines = Lines()
+    journal = Journal(Tally(), lines)
+    over = [record(200 + n) for n in range(100)]
+    for one in over:
+        journal.ended(one)
+    counted = sum(journal.tally.requests.values())
+    assert 0 < counted < 100
+    assert [one for one, _ in lines.ended] == over[:counted]
+    journal.settle()
+    journal.settle()
+    assert [one for one, _ in lines.ended] == over
+    assert sum(journal.tally.requests.values()) == 100
+
+
+def test_a_tunnel_is_told_of_at_once() -> None:
+    """A tunnel's answer was counted when it began; what is left is its line."""
+    lines = Lines()
+    journal = Journal(Tally(), lines)
+    journal.switched(tunnel := record(101))
+    journal.closed(tunnel)
+    assert lines.told == [(101, "")]
+    journal.settle()
+    assert journal.tally.requests == {("-", 101): 1}
+    assert len(lines.told) == 1
 
 
 def test_what_is_no_request_has_a_record_too() -> None:
@@ -51,8 +85,8 @@ STATUSES = [
 @pytest.mark.parametrize(("sent", "refusal", "told", "counted"), STATUSES)
 def test_refusals_are_told_with_their_reason(sent: int, refusal: Refusal, told: int, counted: bool) -> None:
     """The status is what the client got, or what it would have got; the app's failures are counted by reason."""
-    tally, lines = Tally(), Lines()
-    Journal(tally, lines).ended(record(sent), refusal)
+    lines = Lines()
+    tally = settled(record(sent), refusal, lines)
     assert lines.told == [(told, refusal.reason)]
     assert tally.requests["-", told] == 1
     assert tally.app_errors == ({refusal.reason: 1} if counted else {})

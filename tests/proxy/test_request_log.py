@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic
 
 import pytest
 
@@ -44,12 +43,18 @@ def record(target: str = "/t?q", agent: bytes = b"curl/8", referer: bytes = b"ht
     return made
 
 
+def ended(over: Record, reason: str = "", after: float = 0.0) -> Record:
+    """The record of a request that took so many seconds."""
+    over.ended, over.reason = over.started + after, reason
+    return over
+
+
 def line(
     kind: type[JsonLines | CombinedLines], over: Record, reason: str = "", *, query: bool = True, errors: bool = False
 ) -> str:
     """The one line of a request that took half a second; empty when there is none."""
     lines: list[str] = []
-    kind(lines.append, errors_only=errors, query=query).add(over, reason, over.started + 0.5)
+    kind(lines.append, errors_only=errors, query=query).add((ended(over, reason, 0.5),))
     assert len(lines) < 2
     return lines[0] if lines else ""
 
@@ -128,7 +133,7 @@ def test_values_are_remembered_rightly(value: bytes) -> None:
     log = JsonLines(lines.append)
     for n in range(3000):
         over = record(agent=b"agent-%d" % n, referer=value)
-        log.add(over, "", over.started)
+        log.add((ended(over),))
     agents = [json.loads(text)["user_agent"] for text in lines]
     assert agents == [f"agent-{n}" for n in range(3000)]
     assert len(log._strings) < 3000
@@ -140,7 +145,7 @@ def test_long_values_are_not_remembered() -> None:
     log = JsonLines(lines.append)
     for n in range(100):
         over = record(agent=b"%0600d" % n, referer=b"%0600d" % -n)
-        log.add(over, "", over.started)
+        log.add((ended(over),))
     assert list(log._strings) == [b""]
 
 
@@ -232,10 +237,20 @@ def test_the_second_is_made_anew() -> None:
     """The stamp that is remembered is that of the moment."""
     lines: list[str] = []
     log = JsonLines(lines.append)
-    log.add(record(), "", monotonic())
+    log.add((ended(record()),))
     log._second, log._stamp = 1, "1970-01-01T00:00:01"
-    log.add(record(), "", monotonic())
+    log.add((ended(record()),))
     assert "1970" not in lines[1]
+
+
+def test_each_line_has_its_own_time() -> None:
+    """Lines that are written together tell when each request was over, not when they were written."""
+    lines: list[str] = []
+    early, late = record(), record()
+    early.started -= 90
+    JsonLines(lines.append).add((ended(early), ended(late)))
+    first, second = (datetime.fromisoformat(json.loads(text)["time"]) for text in lines)
+    assert abs((second - first).total_seconds() - 90) < 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,13 @@
 """Request lines: one for each request, in JSON or in the Combined Log Format.
 
 A line is made from pieces that are remembered where they repeat (the time's second, a connection's TLS, user agents)
-and costs about two microseconds. Whoever takes the lines writes them in batches.
+and costs about two microseconds where several are made together. Whoever takes the lines writes them in batches.
 """
 
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii as _quoted
 
 from tlsproxy.proxy.journal import Client, Record
@@ -39,19 +39,23 @@ class RequestLog(ABC):
         self._second = 0
         self._stamp = ""
 
-    def add(self, record: Record, reason: str, now: float) -> None:
-        """Write the line of a request that ended at this monotonic time; `reason` is empty for the app's answers."""
-        if self._errors_only and record.status < 400 and not reason:
-            return
-        wall = time.time()
-        second = int(wall)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime(self.STAMP, time.gmtime(second))
-        self._sink(self._line(record, reason, now, int((wall - second) * 1000)))
+    def add(self, records: Sequence[Record]) -> None:
+        """Write the lines of requests that have ended, in this order."""
+        # The wall clock's zero in monotonic time.
+        zero = time.time() - time.monotonic()
+        sink, line = self._sink, self._line
+        for record in records:
+            if self._errors_only and record.status < 400 and not record.reason:
+                continue
+            wall = zero + record.ended
+            second = int(wall)
+            if second != self._second:
+                self._second = second
+                self._stamp = time.strftime(self.STAMP, time.gmtime(second))
+            sink(line(record, int((wall - second) * 1000)))
 
     @abstractmethod
-    def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
+    def _line(self, record: Record, millisecond: int) -> str:
         """The line, whose time is the stamp of the moment."""
 
     def _target(self, record: Record) -> str:
@@ -71,18 +75,18 @@ class JsonLines(RequestLog):
         super().__init__(sink, errors_only=errors_only, query=query)
         self._strings: dict[bytes, str] = {b"": "null"}
 
-    def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
+    def _line(self, record: Record, millisecond: int) -> str:
         strings, client = self._strings, record.client
         target = record.target if self._query else self._target(record)
         agent = record.agent
         referer = record.referer if self._query else self._referer(record)
-        started = record.app_started
+        ended, started, reason = record.ended, record.app_started, record.reason
         return (
             f'{{"time":"{self._stamp}.{millisecond:03}Z","client":"{record.address}","method":"{record.method}",'
             f'"target":{_quoted(target if target.isascii() else _readable(target))},'
             f'"protocol":"{_protocol(record) if record.version != _HTTP11 else "HTTP/1.1"}",'
             f'"status":{record.status},"received":{record.received},"sent":{record.sent},'
-            f'"duration":{now - record.started:f},"app_duration":{f"{now - started:f}" if started else "null"},'
+            f'"duration":{ended - record.started:f},"app_duration":{f"{ended - started:f}" if started else "null"},'
             f"{client.shown or self._show(client)},"
             f'"request_id":{_quoted(record.request_id.decode("latin-1"))},'
             f'"user_agent":{strings.get(agent) or self._string(agent)},'
@@ -113,7 +117,7 @@ class CombinedLines(RequestLog):
 
     STAMP = "%d/%b/%Y:%H:%M:%S +0000"
 
-    def _line(self, record: Record, reason: str, now: float, millisecond: int) -> str:
+    def _line(self, record: Record, millisecond: int) -> str:
         return '%s - - [%s] "%s %s %s" %d %d "%s" "%s"\n' % (
             record.address or "-",
             self._stamp,
