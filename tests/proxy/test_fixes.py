@@ -9,9 +9,11 @@ OWN = frozenset({b"127.0.0.1:8080", b"localhost:8080", b"[::1]:8080"})
 
 
 def fixed(fixes: Fixes, *fields: Field, host: bytes = b"shop") -> list[Field]:
-    response = from_app(302, b"", [*fields, (b"Content-Length", b"0")], "1.1")
-    fixes.apply(response, host)
-    return [field for field in response.fields if field[0] != b"Content-Length"]
+    first, *lines = fixes.head(from_app(302, b"", [*fields, (b"Content-Length", b"0")], "1.1"), host).splitlines()
+    assert first == b"HTTP/1.1 302 "
+    assert b"Content-Length: 0" in lines
+    found = (line.partition(b": ") for line in lines)
+    return [(name, value) for name, _, value in found if name != b"Content-Length"]
 
 
 LOCATIONS = [

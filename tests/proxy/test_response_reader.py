@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tlsproxy.proxy import response_reader
 from tlsproxy.proxy.heads import Field
 from tlsproxy.proxy.refusals import AppInvalid
 from tlsproxy.proxy.response_reader import ResponseReader
@@ -39,11 +40,17 @@ def hear(pieces: Sequence[bytes], *, for_head: bool = False) -> Heard:
         reader.interims, reader.chunks = [], []
     heard.trailers = list(reader.trailers)
     if reader.response is not None:
-        heard.status, heard.fields = reader.response.status, reader.response.fields
+        heard.status, heard.fields = reader.response.status, list(reader.response.fields)
     heard.reusable = reader.reusable
     heard.whole = reader.part == DONE_PART
     heard.whole_at_end = reader.end()
     return heard
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_known() -> None:
+    """What one test has read is new to the next."""
+    response_reader._known.clear()
 
 
 def _done() -> int:
@@ -308,3 +315,81 @@ def test_interims_are_bounded() -> None:
     """An app that never comes to its final response is given up as well."""
     with pytest.raises(AppInvalid):
         hear([b"HTTP/1.1 102 Processing\r\n\r\n" * 1000] * 20)
+
+
+def outcome(pieces: Sequence[bytes]) -> Heard | str:
+    """What is heard, or what is said against it."""
+    try:
+        return hear(pieces)
+    except AppInvalid as fault:
+        return fault.detail
+
+
+KNOWN = OK + b"Date: x\r\nContent-Length: 5\r\n\r\n"
+REPEATED = [
+    *[row[1] for row in RESPONSES],
+    *SURPLUS,
+    *INVALID,
+    *[
+        KNOWN + body
+        for body in (b"hello", b"hello\r\n", b"hello\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", b"hellohello", b"hell", b"")
+    ],
+    b"\r\n\r\n" + KNOWN + b"hello",
+    b"HTTP/1.1 100 x\r\n\r\n" + KNOWN + b"hello",
+    OK + b"X: " + KNOWN + b"hello",
+]
+
+
+@pytest.mark.parametrize("data", REPEATED)
+def test_what_has_come_before_is_read_as_the_first_time(data: bytes) -> None:
+    """A head that is known is read as it was when it was parsed, wherever its reads are cut."""
+    cuts = [[data], bytewise(data), *[[data[:at], data[at:]] for at in range(1, min(len(data), 200))]]
+    whole = outcome([data])
+    for known in (data, KNOWN + b"hello"):
+        for cut in cuts:
+            response_reader._known.clear()
+            first = outcome(cut)
+            response_reader._known.clear()
+            outcome([known])
+            assert [outcome(cut), outcome(cut), outcome([data])] == [first, first, whole]
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        (KNOWN + b"hello", True),
+        (KNOWN, True),
+        (b"HTTP/1.1 304 x\r\nETag: y\r\n\r\n", True),
+        (OK + b"Set-Cookie: a=b\r\nContent-Length: 0\r\n\r\n", False),
+        (OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n", False),
+        (OK + b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False),
+        (OK + b"\r\n", False),
+        (OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n", False),
+        (OK + b"X: %b\r\nContent-Length: 0\r\n\r\n" % (b"x" * 1000), False),
+        (b"HTTP/1.1 102 x\r\n\r\n" + KNOWN + b"hello", False),
+        (b"\r\n\r\n" + KNOWN + b"hello", False),
+    ],
+)
+def test_which_heads_are_known(data: bytes, kept: bool) -> None:
+    """Those that say all about their response, are nobody's secret, and whose connection goes on."""
+    outcome([data])
+    assert bool(response_reader._known) is kept
+    if kept:
+        assert [data.startswith(head) for head in response_reader._known] == [True]
+
+
+def test_an_answer_to_head_is_no_other() -> None:
+    """What answers a HEAD request looks like what answers a GET, and has no body."""
+    hear([KNOWN], for_head=True)
+    assert not response_reader._known
+    hear([KNOWN + b"hello"])
+    assert hear([KNOWN], for_head=True).whole
+    assert not hear([KNOWN]).whole
+
+
+def test_what_is_known_is_bounded() -> None:
+    """An app whose heads are all different fills no memory."""
+    for n in range(3000):
+        hear([OK + b"N: %d\r\nContent-Length: 0\r\n\r\n" % n])
+    assert 0 < len(response_reader._known) <= 1000

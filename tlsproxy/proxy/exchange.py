@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Protocol
 
 from tlsproxy.proxy.fixes import Fixes
-from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, UPGRADE, Field, Framing, Response, for_app
+from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, UPGRADE, Field, Framing, Response, for_app, lines
 from tlsproxy.proxy.journal import Client, Journal, Record
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.pool import Pool
@@ -42,35 +42,30 @@ _CONTINUE_AFTER = 1.0
 
 
 class Stream(Protocol):
-    """A client that has sent one request and waits for its response; framing is its own affair."""
+    """A client that has sent one request and waits for its response; framing is its own affair.
+
+    It takes heads as `lines`, to which it adds what is meant for its hop.
+    """
 
     client: Client
     slow: bool
     """Whether it takes no more of the response for now."""
 
-    def interim(self, status: int, reason: bytes, fields: Sequence[Field]) -> None:
+    def interim(self, head: bytes) -> None:
         """Send a 1xx response."""
 
     def start(
-        self,
-        status: int,
-        reason: bytes,
-        fields: Sequence[Field],
-        framing: Framing,
-        chunks: Sequence[bytes],
-        *,
-        end: bool,
-        trailers: Sequence[Field] = (),
+        self, head: bytes, framing: Framing, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field] = ()
     ) -> None:
         """Send the head and what there is of the body; with `end` the response is whole and the stream is left.
 
-        A framing of BY_LENGTH or NO_BODY promises that the fields say so; with the others the stream frames the body.
+        A framing of BY_LENGTH or NO_BODY promises that the head says so; with the others the stream frames the body.
         """
 
     def send(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field] = ()) -> None:
         """Send more of the body."""
 
-    def switch(self, reason: bytes, fields: Sequence[Field], tunnel: Tunnel) -> None:
+    def switch(self, head: bytes, tunnel: Tunnel) -> None:
         """Send a 101, and leave the connection and what the client has said already to the tunnel."""
 
     def hold(self) -> None:
@@ -258,13 +253,13 @@ class Exchange(Record):
                 # What 102 is for: the app is at work.
                 self.deadline = monotonic() + self._service.timeouts.response
             if self._stream is not None and self.version != (1, 0):
-                self._stream.interim(response.status, response.reason, response.fields)
+                self._stream.interim(response.head)
 
     def _say_continue(self, reason: bytes) -> None:
         if self._stream is not None and self._awaits_continue:
             self._awaits_continue = False
             self.deadline = _NEVER
-            self._stream.interim(100, reason, ())
+            self._stream.interim(lines(100, reason, ()))
 
     def _switch(self, response: Response) -> None:
         """Leave both connections to a tunnel: the app has changed to a protocol that the client had offered."""
@@ -281,7 +276,8 @@ class Exchange(Record):
         tunnel = Tunnel(self, service.journal, service.timeouts, response.noted[UPGRADE])
         rest = upstream.switch(tunnel.app)
         chosen = [(b"Connection", b"Upgrade"), (b"Upgrade", response.noted[UPGRADE])]
-        stream.switch(response.reason, [*chosen, *response.fields, (b"X-Request-ID", self.request_id)], tunnel)
+        fields = [*chosen, *response.fields, (b"X-Request-ID", self.request_id)]
+        stream.switch(lines(101, response.reason, fields), tunnel)
         if rest:
             tunnel.app.data_received(rest)
 
@@ -291,18 +287,9 @@ class Exchange(Record):
         assert stream is not None
         self.status = response.status
         self._awaits_continue = False
-        self._service.fixes.apply(response, self._host)
-        response.fields.append((b"X-Request-ID", self.request_id))
+        head = b"%bX-Request-ID: %b\r\n" % (self._service.fixes.head(response, self._host), self.request_id)
         self._passing(chunks, end=end)
-        stream.start(
-            response.status,
-            response.reason,
-            response.fields,
-            response.framing,
-            chunks,
-            end=end,
-            trailers=trailers,
-        )
+        stream.start(head, response.framing, chunks, end=end, trailers=trailers)
         if end:
             self._service.journal.ended(self)
 
@@ -386,7 +373,7 @@ class Exchange(Record):
             chunks = [] if self._for_head else [body]
             self.sent = sum(map(len, chunks))
             framing: Framing = NO_BODY if self._for_head else BY_LENGTH
-            stream.start(refusal.status, phrase(refusal.status), fields, framing, chunks, end=True)
+            stream.start(lines(refusal.status, phrase(refusal.status), fields), framing, chunks, end=True)
         self._service.journal.ended(self, refusal)
 
     def _leave(self) -> None:

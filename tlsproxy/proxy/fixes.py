@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from tlsproxy.proxy.heads import LOCATION, SET_COOKIE, TRANSPORT_SECURITY, Response
+from tlsproxy.proxy.heads import LOCATION, SET_COOKIE, TRANSPORT_SECURITY, Response, lines
 
 _HTTP_URL = re.compile(rb"http://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _SECURE = re.compile(rb";[ \t]*secure[ \t]*(?:;|$)", re.IGNORECASE)
@@ -22,20 +22,22 @@ class Fixes:
     transport_security: bytes = b""
     """Value of Strict-Transport-Security for responses that have none (RFC 6797); empty sends none."""
 
-    def apply(self, response: Response, host: bytes) -> None:
-        """Put a response's fields right, in place.
+    def head(self, response: Response, host: bytes) -> bytes:
+        """The lines of a response's head, put right.
 
         Args:
-            response: its `fields` are changed.
+            response: as the app gave it.
             host: the authority that the client asked for; empty when it named none.
         """
         fields, noted = response.fields, response.noted
         if self.redirects and LOCATION in noted and host:
-            fields[:] = [(n, self._redirect(v, host)) if n.lower() == b"location" else (n, v) for n, v in fields]
+            fields = [(n, self._redirect(v, host)) if n.lower() == b"location" else (n, v) for n, v in fields]
         if self.secure_cookies and SET_COOKIE in noted:
-            fields[:] = [(n, _secured(v)) if n.lower() == b"set-cookie" else (n, v) for n, v in fields]
+            fields = [(n, _secured(v)) if n.lower() == b"set-cookie" else (n, v) for n, v in fields]
+        head = response.head if fields is response.fields else lines(response.status, response.reason, fields)
         if self.transport_security and TRANSPORT_SECURITY not in noted:
-            fields.append((b"Strict-Transport-Security", self.transport_security))
+            head += b"Strict-Transport-Security: %b\r\n" % self.transport_security
+        return head
 
     def _redirect(self, location: bytes, host: bytes) -> bytes:
         """A Location that names http:// and the request's host or the app's own address, as https:// and that host."""

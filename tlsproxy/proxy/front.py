@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 from tlsproxy.proxy.feed import Feed
 from tlsproxy.proxy.forwarding import Forwarding
-from tlsproxy.proxy.heads import BY_CHUNKS, BY_CLOSE, Field, Framing
+from tlsproxy.proxy.heads import BY_CHUNKS, BY_CLOSE, Field, Framing, lines
 from tlsproxy.proxy.journal import Journal, Record, client_of
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.refusals import BodyTimeout, BodyTooLarge, Draining, HeadTimeout, Refusal, answer, phrase
@@ -284,23 +284,15 @@ class Front(asyncio.Protocol):
 
     # ------------------------------------------------------------------ what the client gets: the Stream
 
-    def interim(self, status: int, reason: bytes, fields: Sequence[Field]) -> None:
+    def interim(self, head: bytes) -> None:
         """Send a 1xx response."""
-        self.transport.write(b"".join([*_head(status, reason, fields), b"\r\n"]))
+        self.transport.write(head + b"\r\n")
 
     def start(
-        self,
-        status: int,
-        reason: bytes,
-        fields: Sequence[Field],
-        framing: Framing,
-        chunks: Sequence[bytes],
-        *,
-        end: bool,
-        trailers: Sequence[Field] = (),
+        self, head: bytes, framing: Framing, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field] = ()
     ) -> None:
         """Send the head and what there is of the body, in one write."""
-        parts = _head(status, reason, fields)
+        parts = [head]
         self._chunking = False
         if framing in _UNSIZED:
             # RFC 9112 section 6.1: an HTTP/1.0 client knows no chunks; the end of the connection ends its body.
@@ -329,9 +321,9 @@ class Front(asyncio.Protocol):
         if end:
             self._answered()
 
-    def switch(self, reason: bytes, fields: Sequence[Field], tunnel: Tunnel) -> None:
+    def switch(self, head: bytes, tunnel: Tunnel) -> None:
         """Send a 101, and leave the connection and what the client has said already to the tunnel."""
-        self.transport.write(b"".join([*_head(101, reason, fields), b"\r\n"]))
+        self.transport.write(head + b"\r\n")
         self._exchange = None
         tail, self._tail = self._tail, b""
         self._resume(_BY_EXCHANGE | _BY_TAIL)
@@ -366,8 +358,8 @@ class Front(asyncio.Protocol):
         if request is not None and request.method == "HEAD":
             body = b""
         self._close = True
-        parts = _head(refusal.status, phrase(refusal.status), fields)
-        self.transport.write(b"".join([*parts, b"Connection: close\r\n\r\n", body]))
+        head = lines(refusal.status, phrase(refusal.status), fields)
+        self.transport.write(b"%bConnection: close\r\n\r\n%b" % (head, body))
         record.sent = len(body)
         self._frontend.journal.ended(record, refusal)
         self._linger()
@@ -453,11 +445,6 @@ class Front(asyncio.Protocol):
 
 _BY_EXCHANGE, _BY_TAIL = 1, 2
 _UNSIZED = frozenset({BY_CHUNKS, BY_CLOSE})
-
-
-def _head(status: int, reason: bytes, fields: Sequence[Field]) -> list[bytes]:
-    """The lines of a response's head, without the empty one."""
-    return [b"HTTP/1.1 %d %b\r\n" % (status, reason), *[b"%b: %b\r\n" % field for field in fields]]
 
 
 def _chunked(chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> list[bytes]:

@@ -6,7 +6,7 @@ field costs one look-up in a dictionary. Nothing here knows sockets, clocks or s
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -290,8 +290,10 @@ class Response(NamedTuple):
 
     status: int
     reason: bytes
-    fields: list[Field]
+    fields: Sequence[Field]
     """With its Content-Length, if it has one; never with Transfer-Encoding."""
+    head: bytes
+    """All this as `lines`."""
     framing: Framing
     length: int
     """Of the body, where the framing is BY_LENGTH."""
@@ -357,7 +359,12 @@ def from_app(
     if (for_head or status == 204) and (CODING in noted or (said and said.strip(b"0"))):
         # An old app that sends the body after all, late, would answer the next request with it.
         reusable = False
-    return Response(status, reason, kept, framing, length, reusable, noted)
+    return Response(status, reason, kept, lines(status, reason, kept), framing, length, reusable, noted)
+
+
+def lines(status: int, reason: bytes, fields: Iterable[Field]) -> bytes:
+    """A response's status line and fields, each with its end; without the empty line."""
+    return b"HTTP/1.1 %d %b\r\n%b" % (status, reason, b"".join([b"%b: %b\r\n" % field for field in fields]))
 
 
 def _check_switch(offered: bytes, chosen: bytes) -> None:

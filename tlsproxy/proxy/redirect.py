@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from tlsproxy.proxy.exchange import Stream
-from tlsproxy.proxy.heads import NO_BODY, Field, for_app
+from tlsproxy.proxy.heads import NO_BODY, Field, for_app, lines
 from tlsproxy.proxy.journal import Journal, Record
 from tlsproxy.proxy.refusals import BadRequest, Refusal, phrase
 from tlsproxy.proxy.request import Request
@@ -68,7 +68,7 @@ class Redirect(Record):
         stream, self._stream = self._stream, None
         if stream is not None:
             fields = [*fields, (b"Content-Length", b"0"), (b"X-Request-ID", self.request_id)]
-            stream.start(status, phrase(status), fields, NO_BODY, (), end=True)
+            stream.start(lines(status, phrase(status), fields), NO_BODY, (), end=True)
             self._service.journal.ended(self, refusal)
 
     def body(self, piece: bytes) -> None:

@@ -1,6 +1,10 @@
 """Responses from the app's bytes: httptools' parser (llhttp), read strictly first and leniently only where that fails.
 
 Does no I/O and knows neither connections nor clients; what comes in a feed is gathered for the owner to take.
+
+A head that has come before, byte for byte, is not parsed again, and the body behind it is counted: within a second,
+which is what Date tells, a busy app says the same heads again and again. One that is known costs 1 us, not 5; looking
+for one that is not costs 0.4.
 """
 
 import re
@@ -9,7 +13,17 @@ from typing import Final, Literal
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from tlsproxy.proxy.head_mending import WHOLE_HEAD, mended
-from tlsproxy.proxy.heads import BY_CLOSE, NO_BODY, Field, Response, from_app, passes_as_trailer
+from tlsproxy.proxy.heads import (
+    BY_CLOSE,
+    BY_LENGTH,
+    NO_BODY,
+    SET_COOKIE,
+    UPGRADE,
+    Field,
+    Response,
+    from_app,
+    passes_as_trailer,
+)
 from tlsproxy.proxy.refusals import AppInvalid
 
 # An end of line inside a value: a fold (RFC 9112 section 5.2), or what would be one more line to another reader.
@@ -17,6 +31,18 @@ _FOLD = re.compile(rb"[\r\n]+[ \t]*")
 
 # A head that can't become one, however it goes on.
 _HOPELESS = re.compile(rb"(?!HTTP/)(?!H?T{0,2}P?/?\Z)|.*?\r[^\n]", re.DOTALL)
+
+# Heads of whole answers that were read strictly, whose length they tell and behind which the connection goes on.
+_known: dict[bytes, Response] = {}
+_KNOWN = 512
+# One that changes the protocol is never over; one that sets a cookie is one client's, and its secret.
+_NOT_KEPT = frozenset({SET_COOKIE, UPGRADE})
+_KNOWN_FRAMINGS = frozenset({BY_LENGTH, NO_BODY})
+# Bytes of a head that is kept, its empty line included.
+_KNOWN_LENGTH = 1024
+_END = b"\r\n\r\n"
+# Not behind an empty line, and to its end.
+_FROM_ITS_BEGIN = re.compile(rb"HTTP/.*\r\n\r\n", re.DOTALL)
 
 # For what can't be read again: Apache 1.3 pads the last sizes of a body, when the first chunks have long been handed
 # on, and an interim response that asks to close is none the less followed by the final one.
@@ -46,9 +72,11 @@ class ResponseReader:
         "_head_size",
         "_kept",
         "_lenient",
+        "_new",
         "_offered",
         "_parser",
         "_reason",
+        "_remaining",
         "chunks",
         "interims",
         "part",
@@ -81,6 +109,10 @@ class ResponseReader:
         self._for_head = for_head
         self._offered = offered
         self._lenient = False
+        self._new = b""
+        """The head that is being read, if it may become known."""
+        self._remaining = 0
+        """Bytes that are left of a body behind a known head."""
         self._head_size = 0
         self._kept: tuple[bytes, ...] | None = ()
         """What was read of a head that is not whole; None once the response was handed on."""
@@ -95,9 +127,15 @@ class ResponseReader:
         Raises:
             AppInvalid: this is no HTTP response, or one whose framing is ambiguous.
         """
-        assert self._parser is not None
-        if self.part == HEAD:
+        if self._remaining:
+            data = self._count(data)
+        elif self.part == HEAD:
+            if not self._head_size and not self._for_head:
+                data = self._recognise(data)
             self._head_size += len(data)
+        if not data:
+            return
+        assert self._parser is not None
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -105,9 +143,52 @@ class ResponseReader:
         except HttpParserError as error:
             self._stumble(error, data)
         if self.part == HEAD:
+            self._new = b""
             self._keep(data)
         else:
             self._kept = None
+            if self._new:
+                self._remember()
+
+    def _recognise(self, data: memoryview) -> memoryview:
+        """Read a response whose head is known; returns what was not read: all, where it is not."""
+        begin = bytes(data[:_KNOWN_LENGTH])
+        end = begin.find(_END) + len(_END)
+        head = begin[:end]
+        response = _known.get(head)
+        if response is None:
+            self._new = head
+            return data
+        self._head_size = end
+        self._kept = None
+        self.response = response
+        self._remaining = response.length
+        self.part = BODY
+        return self._count(data[end:])
+
+    def _count(self, data: memoryview) -> memoryview:
+        """Take what is the body's, which has a length; returns what lies behind it."""
+        size, remaining = len(data), self._remaining
+        if size < remaining:
+            self._remaining = remaining - size
+            if size:
+                self.chunks.append(bytes(data))
+            return data[size:]
+        if remaining:
+            self.chunks.append(bytes(data[:remaining]))
+        self._remaining = 0
+        self.part = DONE
+        return data[remaining:]
+
+    def _remember(self) -> None:
+        """Know the head that was read, if all that it means stands in it."""
+        response, head, self._new = self.response, self._new, b""
+        if response is None or self.interims or not _FROM_ITS_BEGIN.match(head):
+            return
+        if response.framing in _KNOWN_FRAMINGS and response.reusable and not response.noted.keys() & _NOT_KEPT:
+            if len(_known) >= _KNOWN:
+                _known.clear()
+            _known[head] = response
 
     def _keep(self, data: memoryview) -> None:
         """Keep a part of a head, should it have to be read again."""
