@@ -42,6 +42,8 @@ BROWSER = (
     "Referer: https://localhost/reports/quarterly?year=2024&department=accounting",
     "Cookie: session=" + "0123456789abcdef" * 128,
 )
+# What the app takes for the wish that each answer's head should differ from every other.
+DISTINCT = ("X-Distinct: yes",)
 CLOSE = ("Connection: close",)
 
 
@@ -146,6 +148,7 @@ def open_connections(count: int) -> Load:
 LOADS = (
     Load("small", "100 B, keep-alive", 100, 16, quick=True),
     Load("browser", "100 B, browser's head (20 fields, 2 kB cookie)", 100, 16, headers=BROWSER, quick=True),
+    Load("distinct", "100 B, each answer with a head of its own", 100, 16, headers=DISTINCT, quick=True),
     Load("10k", "10 kB, keep-alive", 10_000, 16),
     Load("1m", "1 MB, keep-alive", 1_000_000, 16, quick=True),
     Load("full", "new connection, full handshake", 100, 8, generator="handshakes", quick=True),

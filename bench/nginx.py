@@ -68,6 +68,13 @@ http {{
     keepalive_requests 1000000000;
     open_file_cache max=16;
 
+    # A request with this field is answered by a head that no other answer has.
+    map $http_x_distinct $distinct {{
+        default $request_id;
+        "" "";
+    }}
+    add_header X-Distinct $distinct;
+
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         root {root};

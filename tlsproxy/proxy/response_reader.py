@@ -14,8 +14,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from tlsproxy.proxy.head_mending import WHOLE_HEAD, mended
 from tlsproxy.proxy.heads import (
+    BY_CHUNKS,
     BY_CLOSE,
-    BY_LENGTH,
     NO_BODY,
     SET_COOKIE,
     UPGRADE,
@@ -35,14 +35,9 @@ _HOPELESS = re.compile(rb"(?!HTTP/)(?!H?T{0,2}P?/?\Z)|.*?\r[^\n]", re.DOTALL)
 # Heads of whole answers that were read strictly, whose length they tell and behind which the connection goes on.
 _known: dict[bytes, Response] = {}
 _KNOWN = 512
-# One that changes the protocol is never over; one that sets a cookie is one client's, and its secret.
-_NOT_KEPT = frozenset({SET_COOKIE, UPGRADE})
-_KNOWN_FRAMINGS = frozenset({BY_LENGTH, NO_BODY})
 # Bytes of a head that is kept, its empty line included.
 _KNOWN_LENGTH = 1024
 _END = b"\r\n\r\n"
-# Not behind an empty line, and to its end.
-_FROM_ITS_BEGIN = re.compile(rb"HTTP/.*\r\n\r\n", re.DOTALL)
 
 # For what can't be read again: Apache 1.3 pads the last sizes of a body, when the first chunks have long been handed
 # on, and an interim response that asks to close is none the less followed by the final one.
@@ -154,6 +149,8 @@ class ResponseReader:
         """Read a response whose head is known; returns what was not read: all, where it is not."""
         begin = bytes(data[:_KNOWN_LENGTH])
         end = begin.find(_END) + len(_END)
+        if end < len(_END):
+            return data
         head = begin[:end]
         response = _known.get(head)
         if response is None:
@@ -183,12 +180,15 @@ class ResponseReader:
     def _remember(self) -> None:
         """Know the head that was read, if all that it means stands in it."""
         response, head, self._new = self.response, self._new, b""
-        if response is None or self.interims or not _FROM_ITS_BEGIN.match(head):
+        if response is None or self.interims or not head.startswith(b"HTTP/"):
             return
-        if response.framing in _KNOWN_FRAMINGS and response.reusable and not response.noted.keys() & _NOT_KEPT:
-            if len(_known) >= _KNOWN:
-                _known.clear()
-            _known[head] = response
+        # One that sets a cookie is one client's, and its secret; one that changes the protocol is never over.
+        noted = response.noted
+        if not response.reusable or response.framing == BY_CHUNKS or SET_COOKIE in noted or UPGRADE in noted:
+            return
+        if len(_known) >= _KNOWN:
+            _known.clear()
+        _known[head] = response
 
     def _keep(self, data: memoryview) -> None:
         """Keep a part of a head, should it have to be read again."""
