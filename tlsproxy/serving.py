@@ -20,6 +20,7 @@ from aiohttp import web
 from tlsproxy import assembly, diagnostics
 from tlsproxy.admin.health import Condition
 from tlsproxy.admission import Admission
+from tlsproxy.heap import Slack, give_back
 from tlsproxy.measures import Measure
 from tlsproxy.output import LineWriter, descriptor_of, lost_measure
 from tlsproxy.proxy.conditions import GuardedService
@@ -55,6 +56,10 @@ LAST_LINES_WITHIN = 2.0
 # How long handshakes that are under way when the ports close are waited for: many round trips, and nobody who only
 # holds a connection open holds up the end for longer.
 HANDSHAKES_WITHIN = 2.0
+
+
+CONNECTION_STATES = ("waiting", "handshake", "idle", "active")
+"""Where a client connection can stand."""
 
 
 class Serving:
@@ -96,6 +101,7 @@ class Serving:
         self._server: Server | None = None
         self._runners: list[web.ServerRunner] = []
         self._pulse = Pulse(SWEEP_PERIOD)
+        self._slack = Slack(give_back)
 
     # ------------------------------------------------------------------ opening
 
@@ -181,6 +187,7 @@ class Serving:
             self._journal.settle()
             self._lines.flush()
             diagnostics.flush()
+            self._slack.look(self._admission.admitted)
 
     def renew(self) -> None:
         """Let connections that show what was served until this moment end in time."""
@@ -247,12 +254,8 @@ class Serving:
 
     def _connections(self) -> dict[str, int]:
         idle, active = self._server.count() if self._server is not None else (0, 0)
-        return {
-            "waiting": self._admission.waiting,
-            "handshake": self._acceptor.shaking,
-            "idle": idle,
-            "active": active,
-        }
+        counts = self._admission.waiting, self._acceptor.shaking, idle, active
+        return dict(zip(CONNECTION_STATES, counts, strict=True))
 
     async def measures(self) -> list[Measure]:
         """All that is counted here, as metric families."""

@@ -14,13 +14,14 @@ status = main(["run"])
 print(*sys.modules)
 sys.exit(status)
 """
-NOT_NEEDED = {"pydantic", "pydantic_core", "pydantic_settings", "tlsproxy.settings", "tlsproxy.contract"}
+SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "tlsproxy.settings", "tlsproxy.contract"}
+NOT_NEEDED = {*SETTINGS, "aiohttp.client", "aiohttp.connector"}
 SCRAPES = {"prometheus_client", "tlsproxy.admin.metrics"}
 
 
 @pytest.mark.parametrize("scraped", [False, True])
 def test_what_is_loaded(sidecar: Launch, monkeypatch: pytest.MonkeyPatch, scraped: bool) -> None:
-    """From start to stop pydantic is never loaded, nor is prometheus_client before the first scrape."""
+    """From start to stop neither pydantic nor aiohttp's client is loaded, nor prometheus_client before a scrape."""
     monkeypatch.setenv("TLSPROXY_TEST_COMMAND", shlex.join([sys.executable, "-c", RUN]))
     process = sidecar()
     assert process.get().status == 200
