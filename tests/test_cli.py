@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from tlsproxy import __version__
-from tlsproxy.cli import main
+from tlsproxy.cli import VERBS, main
 from tlsproxy.exits import Exit
 
 PROJECT = Path(__file__).parents[1]
-VERBS = ["run", "check", "health", "config", "demo", "dev-cert", "inject", "import-nginx"]
 
 
 def tlsproxy(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -104,6 +103,24 @@ def test_a_reader_may_have_seen_enough(flag: list[str]) -> None:
             check=False,
         )
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("verb", [["config"], ["config", "--docs"], ["import-nginx", "--env", "-"]])
+def test_a_full_disk(verb: list[str]) -> None:
+    """What could not be written is told, and is no success."""
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tlsproxy", *verb],
+            env={"PATH": os.environ["PATH"]},
+            cwd=PROJECT,
+            input=b"VIRTUAL_HOST=a",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            check=False,
+        )
+    said = f"tlsproxy {verb[0]}: the output is not complete: No space left on device\n".encode()
+    assert (ended.returncode, ended.stderr) == (Exit.FAILED, said)
 
 
 def test_dev_cert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,20 +5,33 @@ something is gone or changed that others rely on.
 """
 
 import json
+import logging
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from tlsproxy import contract
-from tlsproxy.environment import read
+from tests.tls import material
+from tlsproxy import contract, diagnostics, verbs
+from tlsproxy.admin.server import AdminServer
+from tlsproxy.cli import VERBS
+from tlsproxy.environment import read, variables
 from tlsproxy.exits import Exit
+from tlsproxy.proxy import heads, refusals
+from tlsproxy.proxy.forwarding import Forwarding
+from tlsproxy.proxy_protocol import HeaderError
 from tlsproxy.settings import Settings
+from tlsproxy.signals import HEEDED
+from tlsproxy.tls import clients, connection
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "contract.json"
-GENERATED = {
+GENERATED: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     ROOT / "README.md": {"variables": contract.table},
     ROOT / "docs" / "contract.md": {"variables": contract.table, "lists": contract.lists},
 }
@@ -175,8 +188,116 @@ def test_every_exit_status_is_explained() -> None:
 
 
 def test_every_metric_is_explained_once() -> None:
-    """A metric that a room declares is not declared in the contract's own table as well."""
-    assert contract.METRICS.keys().isdisjoint(measure.name for measure in contract._measures())
+    """Each has a sentence, and none comes from two places."""
+    measures = [*contract._measures(), *contract._measures_of_all()]
+    names = [measure.name for measure in measures]
+    assert sorted(set(names)) == sorted(names)
+    assert all(measure.help.endswith(".") for measure in measures)
+
+
+def test_every_port_is_told() -> None:
+    """Of the variables that hold a port, all but the app's and that of other people's URLs are listened on."""
+    ports = {variable.name for variable in variables(Settings) if variable.kind.name == "port"}
+    assert ports - {"TLSPROXY_APP_PORT", "TLSPROXY_EXTERNAL_PORT"} == contract.PORTS.keys()
+
+
+def test_every_path_of_the_admin_port_is_told() -> None:
+    """The endpoints are those that the server has."""
+
+    async def nothing() -> Mapping[str, object]:
+        return {}
+
+    async def none() -> tuple[()]:
+        return ()
+
+    server = AdminServer(live=none, started=tuple, ready=none, status=nothing, measures=none)
+    assert contract.ENDPOINTS.keys() == server._paths.keys()
+
+
+def test_every_signal_is_told() -> None:
+    """The signals are those that are heeded."""
+    assert contract.SIGNALS.keys() == {number.name for number in HEEDED}
+
+
+def test_every_verb_is_told() -> None:
+    """The commands are those that something is done at."""
+    assert {command.split()[1] for command in verbs.entries()} == VERBS.keys() | {"--version"}
+
+
+# Where a label's value stands as a word of its own, and not in a table.
+LITERAL = {
+    "tlsproxy_handshake_failures_total{reason}": (
+        ("connection", r'(?:failures\[|_fail\()"(\w+)"'),
+        ("connection", r'_FAILURES\.get\(.*, "(\w+)"'),
+        ("clients", r'StaleSessionError\("(\w+)"'),
+        ("clients", r'_VERDICTS\.get\(.*?, "(\w+)"'),
+        ("clients", r'reason, detail = "(\w+)"'),
+    ),
+    "tlsproxy_clients_denied_total{reason}": (
+        ("clients", r'denied\["(\w+)"\]'),
+        ("proxy_header", r'_deny\("(\w+)"'),
+    ),
+    "tlsproxy_clients_observed_total{reason}": (("clients", r'observed\["(\w+)"\]'),),
+}
+
+
+@pytest.mark.parametrize("label", LITERAL)
+def test_every_value_of_a_label_is_told(label: str) -> None:
+    """What is counted under a word that stands in the code is in the list of the label's values."""
+    told = contract._label_values()[label]
+    found: set[str] = set()
+    for module, pattern in LITERAL[label]:
+        words = set(re.findall(pattern, (ROOT / "tlsproxy" / "tls" / f"{module}.py").read_text()))
+        assert words, f"{pattern} finds nothing in {module}"
+        found |= words
+    if label == "tlsproxy_clients_denied_total{reason}":
+        found |= {f"proxy_{reason}" for reason in get_args(HeaderError.__init__.__annotations__["reason"])}
+    assert found <= told
+    assert told <= {*found, *connection._FAILURES.values(), *clients._VERDICTS.values()}
+
+
+def test_every_field_of_a_diagnostic_is_told() -> None:
+    """An exception at the level `debug` has all of them."""
+    record = logging.LogRecord("tlsproxy", logging.ERROR, "", 0, "m", None, None)
+    with pytest.raises(NotADirectoryError) as raised:
+        Path("/dev/null/absent").stat()
+    record.exc_info = (raised.type, raised.value, raised.tb)
+    line = json.loads(diagnostics._FORMATTERS["json"](tracebacks=True).format(record))
+    assert list(line) == list(contract.DIAGNOSTIC)
+
+
+def test_every_field_for_the_app_is_told() -> None:
+    """What is added to the barest request, with a client's certificate and its chain, is the list."""
+    der = x509.load_pem_x509_certificate(material.Request().issue().pair[0]).public_bytes(Encoding.DER)
+    identity = clients.read_identity(der)
+    caller = clients.Caller(identity, clients.fields_for_app(der, identity, (der,)), denied=False)
+    peer = Forwarding(443, (), b"localhost").peer("192.0.2.7", caller)
+    block = peer.fields(b"shop.example")
+    added = {line.partition(b":")[0].decode() for line in block.splitlines()} | {"X-Request-ID"}
+    assert added == set(contract.FIELDS_TO_THE_APP)
+    # And none of them is believed of just anyone.
+    assert {name.lower().encode() for name in added} <= heads.REQUEST_FIELDS.keys()
+
+
+def test_every_field_for_clients_is_told() -> None:
+    """The fields of all answers of the sidecar's own, of the redirect port and of the fixes are in the list."""
+    refused = [
+        refusals.answer(refusal(), b"1")[0]
+        for refusal in contract._below(refusals.Refusal)
+        if hasattr(refusal, "status")
+    ]
+    names = {name.decode() for fields in refused for name, _ in fields}
+    made = "".join((ROOT / "tlsproxy" / "proxy" / f"{module}.py").read_text() for module in ("fixes", "redirect"))
+    names |= set(re.findall(r'b"([A-Z][A-Za-z-]+)(?:", |: %b)', made))
+    assert names == set(contract.FIELDS_TO_THE_CLIENT)
+
+
+def test_an_old_name_stands_with_the_new_one() -> None:
+    """Who looks for the old name finds the variable."""
+    from tests.test_environment import Topz  # noqa: PLC0415  -- the one class that has both
+
+    (row,) = (row for row in contract.table(Topz).splitlines() if row.startswith("| `TOPZ_TOKEN`"))
+    assert row.endswith("; old name: `TOPZ_PASSWORD` |")
 
 
 def test_schema() -> None:

@@ -1,21 +1,28 @@
 """The documents are true: what they show as run runs, what they list is what there is, what they point to exists."""
 
+import ast
+import errno
 import re
 import shlex
 import shutil
+import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from aiohttp import http_parser
 
 from tests import console
-from tlsproxy import contract
+from tests.e2e.programs import program
+from tests.e2e.test_start_errors import START_ERRORS
+from tests.test_layers import CHASSIS
+from tlsproxy import contract, listening, settings_process, verbs
 from tlsproxy.environment import variables
+from tlsproxy.exits import Exit
 from tlsproxy.proxy import heads, refusals
 from tlsproxy.settings import Settings
-from tlsproxy.tls import clients, connection
+from tlsproxy.tls import certificate, clients, connection
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -43,13 +50,18 @@ def first_column(page: str, heading: str) -> list[str]:
 
 
 def listed(surface: str) -> list[str]:
-    """A part of the contract's surface, as names."""
-    part = contract.surface()[surface]
+    """A part of the contract's surface, or the values of a label, as names."""
+    known = contract.surface()
+    values = known["label_values"]
+    assert isinstance(values, dict)
+    part = values[surface] if surface in values else known[surface]
     assert isinstance(part, Iterable)
     return sorted(map(str, part))
 
 
-LONG = {"troubleshooting.md": pytest.mark.soak}
+LONG = dict.fromkeys(
+    ("troubleshooting.md", "rotate-a-certificate.md", "mutual-tls.md", "websocket.md", "grpc.md"), pytest.mark.soak
+)
 """Pages that start more processes than an everyday test may."""
 
 
@@ -58,10 +70,19 @@ LONG = {"troubleshooting.md": pytest.mark.soak}
 def test_what_is_shown_is_what_happens(page: Path, tmp_path: Path) -> None:
     """Every block that a page marks as run prints what stands below its commands."""
     text = page.read_text()
-    for program in ("bash", "curl", "openssl"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
+    for needed in ("bash", "curl", "openssl"):
+        program(needed, needed)
     console.run(text, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(90)
+def test_what_is_shown_with_haproxy_is_what_happens(tmp_path: Path) -> None:
+    """The page on load balancers is run with a real one."""
+    program("haproxy", "haproxy")
+    page = (DOCS / "load-balancer.md").read_text()
+    assert console.commands(page, "run with haproxy")
+    console.run(page, tmp_path, "run with haproxy")
 
 
 def test_pages_that_show_commands_are_run() -> None:
@@ -111,6 +132,22 @@ def test_files_that_are_named_exist(page: Path) -> None:
         assert (ROOT / path).exists(), f"{name(page)} names {path}"
 
 
+@pytest.mark.parametrize("drawing", ["request.svg", "certificate.svg"])
+def test_modules_that_are_drawn_exist(drawing: str) -> None:
+    """A box of the architecture's drawings is a module, and its page's words for who can't see it name the same."""
+    drawn = set(re.findall(r">((?:tls|proxy)/[a-z_]+)<", (DOCS / "pictures" / drawing).read_text()))
+    assert {module for module in drawn if not (ROOT / "tlsproxy" / f"{module}.py").exists()} == set()
+    told = re.search(rf"!\[([^]]*)\]\(pictures/{drawing}\)", (DOCS / "architecture.md").read_text())
+    assert told
+    assert set(re.findall(r"(?:tls|proxy)/[a-z_]+", told[1])) == drawn
+
+
+def test_the_chassis_is_listed() -> None:
+    """The page on architecture lists what every sidecar is built on, as the layers have it."""
+    listed = re.findall(r"`([a-z_]+)/?`", " ".join(row[1] for row in table("architecture.md", "## The chassis")))
+    assert sorted(listed) == sorted(module.removeprefix("tlsproxy.") for module in CHASSIS)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_of_make_exist(page: Path) -> None:
     """Each `make` command that a page names is a target."""
@@ -135,12 +172,132 @@ def test_variables_that_are_named_exist(page: Path) -> None:
         ("operations.md", "## The admin port", "endpoints"),
         ("operations.md", "### Request lines", "request_line"),
         ("operations.md", "### Reasons", "reasons"),
+        ("operations.md", "### Everything else", "diagnostic"),
         ("troubleshooting.md", "## A request fails", "reasons"),
+        ("troubleshooting.md", "### Handshakes fail", "tlsproxy_handshake_failures_total{reason}"),
+        ("troubleshooting.md", "### Clients are turned away", "tlsproxy_clients_denied_total{reason}"),
     ],
 )
 def test_tables_are_whole(page: str, heading: str, surface: str) -> None:
     """A table lists what the contract has, nothing less and nothing else."""
     assert sorted(set(first_column(page, heading))) == listed(surface)
+
+
+def errors(module: str, *names: str) -> list[str]:
+    """The texts of all errors of these classes that a module raises, with `...` for names and values."""
+    called = [
+        node
+        for node in ast.walk(ast.parse((ROOT / "tlsproxy" / module).read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names and node.args
+    ]
+    return [text for call in called if re.search(r"\w", text := spelled(call.args[0]))]
+
+
+def spelled(node: ast.expr) -> str:
+    """A text as it stands in the code, with `...` for what is filled in."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(spelled, node.values))
+    return str(node.value) if isinstance(node, ast.Constant) else "..."
+
+
+def messages(heading: str) -> list[str]:
+    """Every message in the tables below a heading of the troubleshooting page, up to the next of its kind."""
+    _, found, rest = (DOCS / "troubleshooting.md").read_text().partition(f"\n{heading}\n")
+    assert found, f"there is no {heading!r}"
+    rows = [line for line in re.split(r"\n##+ ", rest)[0].splitlines() if line.startswith("| `")]
+    return [message for row in rows for message in re.findall(r"`(.+?)`(?=,| \|)", row.split(" | ")[0] + " |")]
+
+
+def explains(message: str, text: str) -> bool:
+    """Whether a message of the page is the error's, or its beginning; dots stand for anything."""
+    return re.search(".*".join(map(re.escape, message.split("..."))), text) is not None
+
+
+UNUSABLE: Mapping[str, Sequence[tuple[str, Sequence[str]]]] = {
+    "### Exit status 2: bad settings": [("settings.py", ("Conflict",))],
+    "### Exit status 3: no usable certificate": [
+        (f"tls/{path.name}", ("MaterialError", "AbsentError"))
+        for path in (ROOT / "tlsproxy" / "tls").glob("*.py")
+        if path.name != "development.py"
+    ],
+}
+
+
+@pytest.mark.parametrize("heading", UNUSABLE)
+def test_what_stops_the_start_is_explained(heading: str) -> None:
+    """Every error that settings, certificates and client CAs can have has its row, and no row is of an error gone."""
+    known = messages(heading)
+    raised = [text for module, names in UNUSABLE[heading] for text in errors(module, *names)]
+    if "certificate" in heading:
+        raised += [f"... {text}" for text in (*certificate._INSTEAD.values(), "holds no ...")]
+        raised += [text for text in errors("tls/development.py", "MaterialError") if "SELF_SIGNED" in text]
+    assert [text for text in raised if not any(explains(message, text) for message in known)] == []
+    assert [message for message in known if not any(explains(message, text) for text in raised)] == []
+
+
+def test_what_commands_refuse_is_explained() -> None:
+    """What ends a command with status 1, though settings and certificate are good, has its row."""
+    known = messages("### Exit status 1: anything else")
+    raised = [text for text in errors("tls/development.py", "MaterialError") if "SELF_SIGNED" not in text]
+    raised += [settings_process.DIED.message, *errors("proxy/feed.py", "RuntimeError")]
+    assert [text for text in raised if not any(explains(message, text) for message in known)] == []
+
+
+@pytest.mark.parametrize("status", Exit)
+def test_each_exit_status_has_a_way_out(status: Exit) -> None:
+    """The page has a section for each."""
+    headings = re.findall(r"^### Exit status (\d):", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert str(status.value) in headings
+
+
+@pytest.mark.parametrize("said", START_ERRORS)
+def test_start_errors_are_explained(said: str) -> None:
+    """What a start that fails says is in the section of its status, in a block that is run or in a table."""
+    _, _, rest = (DOCS / "troubleshooting.md").read_text().partition(f"\n### Exit status {START_ERRORS[said][0]}:")
+    assert said in re.split(r"\n### ", rest)[0]
+
+
+def test_ports_that_cannot_be_had_are_explained() -> None:
+    """Each reason for which a port can't be had is in the table."""
+    numbers = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
+    raised = [listening._plain(OSError(number, ""), "host") for number in numbers]
+    raised.append(listening._plain(socket.gaierror(socket.EAI_NONAME, "unknown"), "host"))
+    known = messages("### Exit status 4: a port that cannot be had")
+    assert [text for text in raised if not any(explains(message, text) for message in known)] == []
+    assert [message for message in known if not any(explains(message, text) for text in raised)] == []
+
+
+def test_metrics_that_are_named_exist() -> None:
+    """No page speaks of a metric that is never shown."""
+    known = {*listed("metrics"), *listed("process_metrics")}
+    for page in PAGES:
+        named = re.findall(r"\b(?:tlsproxy|process)_[a-z_]*[a-z]\b(?![.*_/])", page.read_text())
+        unknown = {re.sub("_(bucket|sum|count)$", "", metric) for metric in named} - known
+        assert unknown == set(), name(page)
+
+
+def test_options_that_are_named_exist() -> None:
+    """No page shows a verb or an option of `tlsproxy` that is not taken."""
+    known: dict[str, set[str]] = {}
+    for words in map(str.split, verbs.entries()):
+        known.setdefault(words[1], {"--help"}).update(word for word in words if word.startswith("--"))
+    for page in PAGES:
+        for verb, rest in re.findall(
+            r"(?:^[$>] |`)tlsproxy ([a-z-]+)((?: [^`|;&\n]*)?)", page.read_text(), re.MULTILINE
+        ):
+            assert verb in known, f"{name(page)}: tlsproxy {verb}"
+            options = set(re.findall(r"(?<= )--[a-z-]+", rest))
+            assert options <= known[verb], f"{name(page)}: tlsproxy {verb} {options - known[verb]}"
+
+
+def test_sizing_tells_what_the_manifests_ask_for() -> None:
+    """The page on sizing shows the requests of the manifests, and of `tlsproxy inject`."""
+    shown = "requests: {cpu: 20m, memory: 64Mi}"
+    assert shown in (DOCS / "sizing.md").read_text()
+    manifests = [path for path in (ROOT / "deploy" / "kubernetes").rglob("*.yaml") if "requests:" in path.read_text()]
+    assert manifests
+    assert all(shown in path.read_text() for path in manifests)
+    assert '"requests": {"cpu": "20m", "memory": "64Mi"}' in (ROOT / "tlsproxy" / "inject" / "sidecar.py").read_text()
 
 
 def test_handshake_failures_are_listed() -> None:

@@ -1,40 +1,40 @@
-"""The verbs of the command line; each one imports what it needs, so that help is instant."""
+"""What the verbs of the command line do; each one imports what it needs, so that help is instant."""
 
 import argparse
+import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from tlsproxy import __version__
 from tlsproxy.exits import Exit
+from tlsproxy.verbs import parser
 
 if TYPE_CHECKING:
     from tlsproxy.environment import Reading
     from tlsproxy.settings import Settings
     from tlsproxy.settings_process import Outcome, PlainReading
 
-_EPILOG = """\
-Everything is set by variables; the two that matter are TLSPROXY_CERT_NAME, the certificate's name in
-/certs, and TLSPROXY_APP_PORT, the app's port on localhost. `tlsproxy config` shows them all.
-"""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status."""
     _open_standard_streams()
-    options = _parser().parse_args(arguments)
-    verb: Callable[[argparse.Namespace], int] = options.verb
+    options = parser().parse_args(arguments)
     try:
-        status = verb(options)
+        status = VERBS[options.verb](options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return Exit.STOPPED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`tlsproxy config | head`); the interpreter would flush once more.
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.ENOSPC}:
+            raise
+        # The interpreter would flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.STOPPED
+        if error.errno == errno.EPIPE:
+            # Whoever read our output has seen enough (`tlsproxy config | head`).
+            return Exit.STOPPED
+        print(f"tlsproxy {options.verb}: the output is not complete: {error.strerror}", file=sys.stderr)
+        return Exit.FAILED
     return status
 
 
@@ -48,57 +48,13 @@ def _open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tlsproxy",
-        description="HTTPS in front of a legacy app, from two variables.",
-        epilog=_EPILOG,
-    )
-    parser.add_argument("--version", action="version", version=f"tlsproxy {__version__}")
-    parser.set_defaults(verb=_run)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-
-    verbs.add_parser("run", help="serve (also without a verb)").set_defaults(verb=_run)
-    check = verbs.add_parser("check", help="say what run would do, and exit")
-    sni_help = "say also what a client is served with that asks for this name; may be given again"
-    check.add_argument("--sni", action="append", default=[], metavar="NAME", help=sni_help)
-    check.set_defaults(verb=_check)
-    verbs.add_parser("health", help="ask /readyz: 0 when ready, else 1").set_defaults(verb=_health)
-
-    config = verbs.add_parser("config", help="the effective settings and where each comes from")
-    form = config.add_mutually_exclusive_group()
-    form.add_argument("--schema", action="store_true", help="JSON Schema of the variables")
-    form.add_argument("--docs", action="store_true", help="the table of variables, in Markdown")
-    config.set_defaults(verb=_config)
-
-    demo = verbs.add_parser("demo", help="a legacy app, a certificate, the sidecar, and a request through it")
-    demo.add_argument("--port", type=int, default=0, help="HTTPS port; 0 (the default) takes a free one")
-    demo.set_defaults(verb=_demo)
-
-    dev_cert = verbs.add_parser("dev-cert", help="write a development CA and certificate")
-    dev_cert.add_argument("directory", type=Path, metavar="DIR", help="where to; made when it is missing")
-    dev_cert.add_argument("names", nargs="*", metavar="NAME", help="names besides localhost, 127.0.0.1 and ::1")
-    dev_cert.add_argument("--force", action="store_true", help="replace a pair that is there")
-    dev_cert.set_defaults(verb=_dev_cert)
-
-    from tlsproxy.import_nginx import options as import_options
-    from tlsproxy.inject import options as inject_options
-
-    inject = verbs.add_parser("inject", help="a Kubernetes manifest in, the same with the sidecar out")
-    inject_options.add_options(inject)
-    inject.set_defaults(verb=_inject)
-
-    import_nginx = verbs.add_parser("import-nginx", help="an nginx TLS server in, our variables out")
-    import_options.add_options(import_nginx)
-    import_nginx.set_defaults(verb=_import_nginx)
-    return parser
-
-
 def _run(_: argparse.Namespace) -> int:
     import signal
 
+    from tlsproxy.imports import prepare
     from tlsproxy.settings_process import settings_process
 
+    prepare()
     # They would end a process that does not know yet what to do at them.
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
@@ -233,3 +189,16 @@ def _dev_cert(options: argparse.Namespace) -> int:
     for path in written:
         print(path)
     return Exit.STOPPED
+
+
+VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "check": _check,
+    "health": _health,
+    "config": _config,
+    "demo": _demo,
+    "dev-cert": _dev_cert,
+    "inject": _inject,
+    "import-nginx": _import_nginx,
+}
+"""What each verb does; returns the exit status."""

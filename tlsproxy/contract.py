@@ -7,12 +7,16 @@ For `tlsproxy config` and the tests; nothing of it runs while requests are serve
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from tlsproxy import verbs
 from tlsproxy.environment import Environment, Reading, Variable, variables
 from tlsproxy.exits import Exit
 from tlsproxy.measures import Measure
 from tlsproxy.settings import Settings
+
+if TYPE_CHECKING:
+    from tlsproxy.proxy.refusals import Refusal
 
 S = TypeVar("S", bound=Environment)
 T = TypeVar("T")
@@ -31,13 +35,12 @@ ENDPOINTS: Mapping[str, str] = {
     "/status": "JSON: version, uptime, effective settings, the certificate, the app",
     "/metrics": "Prometheus' text format: the metrics below, and the process_* family",
 }
-METRICS: Mapping[str, str] = {
-    "tlsproxy_connections": "gauge{state}",
-    "tlsproxy_build_info": "gauge{version,python,openssl}",
-    "tlsproxy_workers": "gauge{}",
-    "tlsproxy_worker_deaths_total": "counter{}",
+PORTS: Mapping[str, str] = {
+    "TLSPROXY_LISTEN_PORT": "clients, over TLS",
+    "TLSPROXY_ADMIN_PORT": "probes and Prometheus, over plain HTTP",
+    "TLSPROXY_REDIRECT_PORT": "clients that are sent to the HTTPS address, over plain HTTP",
 }
-"""Of rooms that declare no measures: type and labels by name."""
+"""Those that are listened on, by the variable."""
 REQUEST_LINE: Mapping[str, str] = {
     "time": "when the request was over, RFC 3339 in UTC",
     "client": "the client's address",
@@ -65,28 +68,47 @@ SIGNALS: Mapping[str, str] = {
     "SIGUSR1": "write the stacks of all tasks to standard error",
     "SIGUSR2": "replace the workers, one after another, without losing a request; with one process nothing",
 }
-COMMANDS: Mapping[str, str] = {
-    "tlsproxy run": "serve; the same as `tlsproxy` alone",
-    "tlsproxy check": "tell what `run` would do with these settings, certificates and app",
-    "tlsproxy config": "the effective settings and where each came from",
-    "tlsproxy config --schema": "the variables as JSON Schema",
-    "tlsproxy config --docs": "the variables as a Markdown table",
-    "tlsproxy demo": "a small legacy app, and the sidecar in front of it",
-    "tlsproxy health": "ask /readyz; for a HEALTHCHECK in images without curl",
-    "tlsproxy dev-cert DIR": "make a development CA and certificate",
-    "tlsproxy inject FILE": "a Kubernetes manifest in, the same with the sidecar out",
-    "tlsproxy import-nginx FILE": "an nginx TLS server in, our variables out",
+DIAGNOSTIC: Mapping[str, str] = {
+    "time": "RFC 3339 in UTC",
+    "level": "`debug`, `info`, `warning` or `error`",
+    "logger": "which part speaks",
+    "message": "for a person",
+    "error": "where an exception is told of: its kind and text",
+    "traceback": "with LOG_LEVEL `debug`, where an exception is told of",
 }
+FIELDS_TO_THE_APP: Mapping[str, str] = {
+    "X-Forwarded-For": "the client's address, behind those that a trusted proxy gave",
+    "X-Real-IP": "the client's address",
+    "X-Forwarded-Proto": "`https`, or what a trusted proxy said",
+    "X-Forwarded-Host": "the request's Host, or what a trusted proxy said",
+    "X-Forwarded-Port": "the port in Host, else EXTERNAL_PORT, or what a trusted proxy said",
+    "Forwarded": "the same by RFC 7239",
+    "X-Request-ID": "made for each request, or what a trusted proxy said",
+    "Client-Cert": "the client's certificate, where it has shown one (RFC 9440)",
+    "Client-Cert-Chain": "with CLIENT_CHAIN, by which CAs it was verified (RFC 9440)",
+    "X-Forwarded-Client-Cert": "whose certificate it is, as Envoy has it",
+}
+FIELDS_TO_THE_CLIENT: Mapping[str, str] = {
+    "X-Request-ID": "as in the request line",
+    "Strict-Transport-Security": "with HSTS, where the app sent none",
+    "Proxy-Status": "an answer of the sidecar's own, and why (RFC 9209)",
+    "Retry-After": "with a 503: seconds",
+    "Content-Type": "of an answer of the sidecar's own",
+    "Content-Length": "of an answer of the sidecar's own",
+    "Cache-Control": "of an answer of the sidecar's own: `no-store`",
+    "Location": "of the redirect port: the HTTPS address",
+}
+"""Besides the app's own; those that say how long a body is and whether the connection goes on are HTTP's."""
 
 
 # --- The variables ------------------------------------------------------------------------------------------
 
 
-def table() -> str:
-    """The variables as a Markdown table, for README and `tlsproxy config --docs`."""
+def table(settings: type[Environment] = Settings) -> str:
+    """The variables as a Markdown table, for README and `tlsproxy config --docs`; old names stand with the new one."""
     rows = (
-        f"| `{variable.name}` | {_code(_default(variable))} | {variable.about.meaning} |"
-        for variable in variables(Settings)
+        f"| `{variable.name}` | {_code(_default(variable))} | {variable.about.meaning}{_old_names(variable)} |"
+        for variable in variables(settings)
     )
     return "\n".join(("| name | default | meaning |", "|---|---|---|", *rows))
 
@@ -146,6 +168,10 @@ def _default(variable: Variable) -> str:
     return variable.kind.spell(variable.default)
 
 
+def _old_names(variable: Variable) -> str:
+    return "".join(f"; old name: `{old}`" for old in variable.aliases)
+
+
 def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
@@ -160,12 +186,18 @@ def surface() -> dict[str, object]:
         "variables": {variable.name: _promise(variable) for variable in known},
         "aliases": {old: variable.name for variable in known for old in variable.aliases},
         "exit_statuses": {str(status.value): status.name.lower() for status in Exit},
+        "ports": list(PORTS),
         "endpoints": list(ENDPOINTS),
         "metrics": {name: signature for name, (signature, _) in sorted(_metrics().items())},
+        "process_metrics": sorted(_process_metrics()),
+        "label_values": {label: sorted(values) for label, values in sorted(_label_values().items())},
         "request_line": list(REQUEST_LINE),
+        "diagnostic": list(DIAGNOSTIC),
         "reasons": sorted(_reasons()),
+        "fields_to_the_app": list(FIELDS_TO_THE_APP),
+        "fields_to_the_client": list(FIELDS_TO_THE_CLIENT),
         "signals": list(SIGNALS),
-        "commands": list(COMMANDS),
+        "commands": list(verbs.entries()),
     }
 
 
@@ -179,18 +211,31 @@ def _promise(variable: Variable) -> dict[str, object]:
 
 
 def lists() -> str:
-    """Exit statuses, endpoints, metrics, request lines, reasons, signals and commands as Markdown."""
+    """All but the variables as Markdown."""
     sections = {
         "Exit statuses": {str(status.value): text for status, text in EXIT_STATUSES.items()},
+        "Ports": {
+            _default(variable) or "none": f"{PORTS[variable.name]}; `{variable.name}`"
+            for variable in variables(Settings)
+            if variable.name in PORTS
+        },
         "Endpoints of the admin port": ENDPOINTS,
         "Metrics": {
             name + _labels(signature): f"{_type(signature)}. {text}".strip()
             for name, (signature, text) in sorted(_metrics().items())
         },
+        "Metrics of the process": _process_metrics(),
+        "Values of labels": {
+            label: ", ".join(f"`{value}`" for value in sorted(values))
+            for label, values in sorted(_label_values().items())
+        },
         "Fields of a request line": REQUEST_LINE,
         "Reasons": dict(sorted(_reasons().items())),
+        "Fields of a diagnostic": DIAGNOSTIC,
+        "Header fields that the app is sent": FIELDS_TO_THE_APP,
+        "Header fields that clients are sent": FIELDS_TO_THE_CLIENT,
         "Signals": SIGNALS,
-        "Commands": COMMANDS,
+        "Commands": verbs.entries(),
     }
     return "\n\n".join(_section(title, entries) for title, entries in sections.items())
 
@@ -209,8 +254,44 @@ def _labels(signature: str) -> str:
 
 def _metrics() -> dict[str, tuple[str, str]]:
     """Type with labels, and the sentence for the operator, by name."""
-    return {name: (signature, "") for name, signature in METRICS.items()} | {
-        measure.name: (f"{measure.kind}{{{','.join(measure.labels)}}}", measure.help) for measure in _measures()
+    return {
+        measure.name: (f"{measure.kind}{{{','.join(measure.labels)}}}", measure.help)
+        for measure in (*_measures(), *_measures_of_all())
+    }
+
+
+def _process_metrics() -> dict[str, str]:
+    from tlsproxy.admin.metrics import process_measures  # noqa: PLC0415  -- the rooms are loaded for documents only
+
+    return {measure.name: f"{measure.kind}. {measure.help}" for measure in process_measures()}
+
+
+# What the app, the operator or a build chooses.
+_FREE_LABELS = frozenset({"name", "code", "version", "python", "openssl"})
+
+
+def _label_values() -> dict[str, frozenset[str]]:
+    """Every value that a label can have, by `metric{label}`: where a room shows them all from the start, these."""
+    shown = {
+        f"{measure.name}{{{label}}}": frozenset(texts[place] for texts in measure.samples)
+        for measure in (*_measures(), *_measures_of_all())
+        for place, label in enumerate(measure.labels)
+        if label not in _FREE_LABELS
+    }
+    return shown | _labels_by_events()
+
+
+def _labels_by_events() -> dict[str, frozenset[str]]:
+    """Those of which a room shows nothing before it has happened."""
+    from tlsproxy.proxy.tally import METHODS  # noqa: PLC0415  -- the rooms are loaded for documents only
+    from tlsproxy.tls import clients, connection, proxy_header  # noqa: PLC0415
+
+    return {
+        "tlsproxy_requests_total{method}": METHODS | {"other"},
+        "tlsproxy_handshakes_total{version}": frozenset({"TLSv1.2", "TLSv1.3"}),
+        "tlsproxy_handshakes_total{resumed}": frozenset({"yes", "no"}),
+        "tlsproxy_handshake_failures_total{reason}": connection.FAILURE_REASONS,
+        "tlsproxy_clients_denied_total{reason}": clients.DENIAL_REASONS | proxy_header.DENIAL_REASONS,
     }
 
 
@@ -251,15 +332,30 @@ def _measures() -> Iterator[Measure]:
     yield from Pulse(1).measures()
 
 
+def _measures_of_all() -> Iterator[Measure]:
+    """What is told of the rooms together, and of the processes."""
+    from tlsproxy.serving import CONNECTION_STATES, connections_measure  # noqa: PLC0415  -- as above
+    from tlsproxy.sidecar import build_measure, workers_measures  # noqa: PLC0415
+
+    yield connections_measure(dict.fromkeys(CONNECTION_STATES, 0))
+    yield from workers_measures(1, 0)
+    yield build_measure()
+
+
 def _reasons() -> dict[str, str]:
-    """What clients are told, and the status, by reason of the request line."""
+    """What clients are told, with the status and the error type of Proxy-Status, by reason of the request line."""
     from tlsproxy.proxy.refusals import Refusal  # noqa: PLC0415
 
     told: dict[str, list[str]] = {}
     for refusal in _below(Refusal):
         if hasattr(refusal, "status"):
-            told.setdefault(refusal.reason, []).append(f"{refusal.text} ({refusal.status})")
+            told.setdefault(refusal.reason, []).append(f"{refusal.text} ({_told(refusal)})")
     return {reason: "; ".join(texts) for reason, texts in told.items()}
+
+
+def _told(refusal: "type[Refusal]") -> str:
+    """The status, and the error type of Proxy-Status where an answer is sent."""
+    return f"{refusal.status}, {refusal.error}" if refusal.error else f"{refusal.status}, in the log alone"
 
 
 def _below(top: type[T]) -> Iterator[type[T]]:

@@ -31,7 +31,7 @@ def render(measures: Iterable[Measure], processes: Iterable[int] = ()) -> tuple[
     Returns:
         The text and its content type.
     """
-    families = [*measures, *_added(processes)]
+    families = [*measures, *process_measures(processes)]
     return "".join(line for family in families for line in _lines(family)).encode(), CONTENT_TYPE
 
 
@@ -68,7 +68,7 @@ def _escaped(text: str) -> str:
 # --- The processes ------------------------------------------------------------------------------------------
 
 
-def _added(others: Iterable[int]) -> Iterator[Measure]:
+def process_measures(others: Iterable[int] = ()) -> Iterator[Measure]:
     """The `process_*` of this process and others together; the start is this one's."""
     own, *more = map(_process, ("self", *map(str, others)))
     for name, (help_, value) in own.items():

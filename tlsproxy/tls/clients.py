@@ -52,6 +52,10 @@ _VERDICTS = {
     21: "unknown_client_ca",
     23: "client_certificate_revoked",
 }
+REFUSAL_REASONS = frozenset({*_VERDICTS.values(), "bad_certificate", "certificate_required", "session_forgotten"})
+"""Why a client's handshake comes to nothing, as labels: all that there are."""
+DENIAL_REASONS = frozenset({"no_certificate", "not_allowed"})
+"""Why a client is denied after its handshake, or would be, as labels: all that there are."""
 # What RFC 4514 escapes by a backslash alone and has to be escaped otherwise, and what it would leave as it is.
 _ESCAPED = re.compile(r'\\["\\]|[^ -~]')
 _FOREIGN = re.compile(r"[^ !#-\[\]-~]")

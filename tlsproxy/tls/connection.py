@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Final, Protocol, cast
 
 from tlsproxy.measures import Measure
-from tlsproxy.tls.clients import Caller, Clients, StaleSessionError
+from tlsproxy.tls.clients import REFUSAL_REASONS, Caller, Clients, StaleSessionError
 
 _NEVER = math.inf
 _NOTHING: Mapping[str, object] = {}
@@ -57,6 +57,8 @@ _FAILURES = {
     "WRONG_VERSION_NUMBER": "not_tls",
     "BAD_RECORD_TYPE": "not_tls",
 }
+FAILURE_REASONS = frozenset({*_FAILURES.values(), *REFUSAL_REASONS, "other", "reset", "timeout"})
+"""Why handshakes fail, as labels: all that there are."""
 
 
 class Timed(Protocol):
