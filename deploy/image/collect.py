@@ -2,12 +2,13 @@
 
 `python collect.py ENVIRONMENT PROGRAM ROOT` fills ROOT/system and ROOT/environment, which has that one command besides
 Python. It runs in the builder, by the builder's Python. What is not named here is not in the image: no shell, no
-package tools, no tests.
+package tools, no tests, no debug symbols.
 """
 
 import compileall
 import re
 import ssl
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -17,16 +18,23 @@ from py_compile import PycInvalidationMode
 from shutil import copy2, copytree, ignore_patterns
 
 # By name, in any folder: types, sources and notes of compiled modules, and bytecode, which is made anew.
-ANYWHERE = ("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.a", ".hash", "test", "tests", "__pycache__")
+ANYWHERE = (
+    *("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.a", ".hash"),
+    *("test", "tests", "_testcapi*", "__pycache__"),
+)
 # What installers, compilers, test runners and people at a screen want.
 OF_THE_STANDARD_LIBRARY = (
     *("ensurepip", "venv", "lib2to3", "distutils", "config-*", "site-packages", "dist-packages"),
     *("idlelib", "tkinter", "_tkinter*", "turtle*", "curses", "_curses*", "readline*", "pydoc_data"),
+    *("unittest", "doctest.py", "pdb.py", "bdb.py", "pydoc.py"),
     *("sqlite3", "_sqlite3*", "dbm", "_dbm*", "_gdbm*", "xmlrpc", "nis*"),
     *("_test*", "_ctypes_test*", "_xxtest*", "xxlimited*"),
 )
 SYSTEM_FILES = ("/etc/nsswitch.conf", "/etc/ld.so.cache", "/etc/os-release")
 DPKG = Path("/var/lib/dpkg")
+# ELF's header and program header, of 64 bits and little endian: https://refspecs.linuxfoundation.org/elf/gabi4+/
+ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _LIBRARY = re.compile(r"(/\S+) \(0x")
 
 
@@ -38,6 +46,8 @@ def main(environment: Path, program: str, root: Path) -> None:
     for command in (target / "bin").iterdir():
         if not command.is_symlink() and command.name != program:
             command.unlink()
+    for library in target.rglob("*.so*"):
+        cut(library)
     left_out = ignore_patterns(*ANYWHERE, *OF_THE_STANDARD_LIBRARY)
     copytree(standard_library, within(system, standard_library), ignore=left_out, ignore_dangling_symlinks=True)
     interpreter = (environment / "bin" / "python").readlink()
@@ -52,6 +62,22 @@ def main(environment: Path, program: str, root: Path) -> None:
     tell_of_packages({path.resolve() for path in needed}, system)
     byte_compile(system, Path("/"))
     byte_compile(target, environment)
+
+
+def cut(library: Path) -> None:
+    """Leave out what stands behind the last part that the loader maps: symbols for debuggers and the table of sections.
+
+    A file of another kind stays as it is.
+    """
+    content = bytearray(library.read_bytes())
+    if content[:6] != b"\x7fELF\2\1":
+        return
+    *head, start, _, flags, own_size, size, number, _, _, _ = ELF_HEADER.unpack_from(content)
+    segments = (PROGRAM_HEADER.unpack_from(content, start + index * size) for index in range(number))
+    end = max([start + number * size, *(offset + length for _, _, offset, _, _, length, *_ in segments)])
+    # No table of sections: no offset, no size, no number, no names.
+    ELF_HEADER.pack_into(content, 0, *head, start, 0, flags, own_size, size, number, 0, 0, 0)
+    library.write_bytes(content[:end])
 
 
 def within(root: Path, path: Path) -> Path:

@@ -33,7 +33,9 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 
 def test_an_app_found_by_its_name(port: int, tmp_path: Path) -> None:
-    """Verified HTTPS, a rotation that is followed, and an end with status 0, none of which loses a request."""
+    """Verified HTTPS and no other way in, a rotation that is followed, an end with status 0; no request is lost."""
+    assert podman("port", f"{NAME}_{NAME}_1") == ""
+    assert podman("port", f"{NAME}_tlsproxy_1").split() == ["8443/tcp", "->", f"0.0.0.0:{port}"]
     certificates = tmp_path / "certs" / f"{NAME}-tls"
     with Load(port, (certificates / "ca.crt").read_text()) as load:
         wait_until(lambda: load.answered > 20, "answers")

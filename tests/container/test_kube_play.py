@@ -1,6 +1,5 @@
 """deploy/podman: `podman kube play` starts the pods, and what the page says of them is so."""
 
-import base64
 import os
 import re
 from collections.abc import Iterator
@@ -10,11 +9,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.container.podman import DEPLOY, Load, adapted, podman, serial, status
+from tests.container.podman import DEPLOY, ROOT, Load, adapted, podman, run, serial, status
 from tests.e2e.certificates import Pair, issue, swap_secret
 from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
 
+PAGE = ROOT / "docs" / "podman.md"
 DECODES_SINCE = (4, 4)
 """Before it, podman writes a Secret's text into the volume as it is, without reading it as base64."""
 
@@ -31,20 +31,19 @@ def played(manifest: str, directory: Path) -> Iterator[None]:
         podman("kube", "down", file)
 
 
-def secret(name: str, pair: Pair) -> str:
-    """The Secret's manifest, in the words that this podman understands."""
+def make_secret(name: str, pair: Pair, directory: Path) -> None:
+    """Make the Secret of a pair by the page's own commands, those that are for this podman."""
     found = re.search(r"(\d+)\.(\d+)", podman("--version"))
     assert found
     decodes = tuple(map(int, found.groups())) >= DECODES_SINCE
-    data = {"tls.crt": pair.chain, "tls.key": pair.key}
-    lines = [
-        f"  {key}: {base64.b64encode(value).decode()}"
-        if decodes
-        else f"  {key}: |\n" + "".join(f"    {line}\n" for line in value.decode().splitlines())
-        for key, value in data.items()
-    ]
-    head = f"apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\ntype: kubernetes.io/tls\ndata:\n"
-    return head + "\n".join(lines)
+    section = PAGE.read_text().partition("\n## A Secret\n")[2].partition("\n## ")[0]
+    newer, older = re.findall(r"^```[a-z]*\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    commands = (newer if decodes else older).replace("podman kube play deploy/podman/pod.yaml\n", "")
+    certificates = directory / "certs" / f"{name}-tls"
+    certificates.mkdir(parents=True)
+    (certificates / "tls.crt").write_bytes(pair.chain)
+    (certificates / "tls.key").write_bytes(pair.key)
+    run("bash", "-c", f"cd {directory} && {commands.replace('shop', name)}")
 
 
 @pytest.fixture
@@ -56,9 +55,7 @@ def authority() -> trustme.CA:
 def test_a_certificate_in_a_secret(tmp_path: Path, authority: trustme.CA) -> None:
     """Legacy app, sidecar and Secret: requests are answered over verified HTTPS."""
     name, port = f"secret-{os.getpid()}", free_port()
-    file = tmp_path / "secret.yaml"
-    file.write_text(secret(f"{name}-tls", issue(authority)))
-    podman("secret", "create", f"{name}-tls", file)
+    make_secret(name, issue(authority), tmp_path)
     try:
         with played(adapted(DEPLOY / "podman" / "pod.yaml", name, port), tmp_path):
             wait_until(lambda: "serving HTTPS" in podman("logs", f"{name}-tlsproxy"), "the sidecar serves", 20)

@@ -24,6 +24,10 @@ def test_a_pod_of_podmans(manifest: str) -> None:
     known = reading.settings
     assert reading.warnings == ()
     assert known.drain_delay + known.drain_timeout < PODMANS_PATIENCE
+    security = at(sidecar, "securityContext")
+    assert at(security, "readOnlyRootFilesystem") is True
+    assert at(security, "allowPrivilegeEscalation") is False
+    assert at(security, "capabilities") == {"drop": ["ALL"]}
     assert at(sidecar, "ports", 0, "containerPort") == known.listen_port
     assert at(sidecar, "volumeMounts", 0, "mountPath") == str(known.cert_dir / known.cert_name[0])
     assert at(sidecar, "volumeMounts", 0, "name") == at(pod, "spec", "volumes", 0, "name")
@@ -40,7 +44,7 @@ def test_pods_of_podmans_differ_in_the_volume_alone() -> None:
 
 
 def test_compose() -> None:
-    """The sidecar finds the app by its service's name, ends before it, and has the time that draining may take."""
+    """The sidecar finds the app by its name, ends before it in the time that draining may take, and can do little."""
     (file,) = documents(DEPLOY / "compose" / "compose.yaml")
     sidecar = at(file, "services", "tlsproxy")
     environment = at(sidecar, "environment")
@@ -52,6 +56,9 @@ def test_compose() -> None:
     assert "ports" not in str(at(file, "services", known.app_host))
     assert str(known.app_port) in str(at(file, "services", known.app_host, "entrypoint"))
     assert at(sidecar, "ports") == [f"{known.listen_port}:{known.listen_port}"]
+    assert at(sidecar, "read_only") is True
+    assert at(sidecar, "cap_drop") == ["ALL"]
+    assert at(sidecar, "security_opt") == ["no-new-privileges"]
     assert str(at(sidecar, "volumes", 0)).split(":")[1:] == [str(known.cert_dir), "ro"]
     patience = str(at(sidecar, "stop_grace_period"))
     assert float(patience.removesuffix("s")) > known.drain_delay + known.drain_timeout

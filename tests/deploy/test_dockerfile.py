@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
+from bench.fronts import MALLOC
 from tlsproxy import __version__, health
 from tlsproxy.environment import About, Alias, read, variables
 from tlsproxy.kinds import DurationOrZero
@@ -70,6 +71,21 @@ def test_what_the_image_sets_is_not_set_by_the_operator() -> None:
     assert read(Settings, environment).settings == read(Settings, {}).settings
     assert read(Settings, environment).warnings == ()
     assert read(Renamed, environment | {"TLSPROXY_LAME_DUCK": "9s"}).settings.drain_delay == 9
+
+
+def test_memory_is_taken_and_given_back_as_in_the_bench() -> None:
+    """glibc's thresholds are those that the published figures were measured with, and systemd's unit has them too."""
+    thresholds = {name: value for name, value in assigned("ENV").items() if name.startswith("MALLOC_")}
+    unit = (ROOT / "deploy" / "systemd" / "tlsproxy.service").read_text()
+    assert thresholds == MALLOC
+    assert f"\nEnvironment={' '.join(f'{name}={value}' for name, value in MALLOC.items())}\n" in unit
+
+
+def test_what_comes_from_an_index_has_its_hash() -> None:
+    """pip takes nothing from there that a lock does not name with its hash; the project itself comes from no index."""
+    installs = [rest for stage in stages() for name, rest in stage if name == "RUN" and '"install"' in rest]
+    assert len(installs) == 3
+    assert all('"--require-hashes"' in rest or '"--no-index"' in rest for rest in installs)
 
 
 def test_labels_tell_the_two_that_matter() -> None:

@@ -21,6 +21,8 @@ def found(convert: Convert, *args: str) -> list[str]:
         ("500ms", "500ms"),
         ("1d", "86400s"),
         ("1500ms", "1500ms"),
+        ("3600000", "3600000s"),
+        ("1y", "31536000s"),
     ],
 )
 def test_times(text: str, value: str) -> None:
@@ -31,8 +33,9 @@ def test_times(text: str, value: str) -> None:
 def test_no_time() -> None:
     """What is switched off there can't be switched off here."""
     assert found(to.duration("KEEPALIVE_TIMEOUT"), "0") == ["? there is no KEEPALIVE_TIMEOUT of 0"]
-    with pytest.raises(ValueError, match="not a time"):
-        found(to.duration("KEEPALIVE_TIMEOUT"), "soon")
+    for text in ("soon", f"{'9' * 400}ms"):
+        with pytest.raises(ValueError, match="not a time"):
+            found(to.duration("KEEPALIVE_TIMEOUT"), text)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,8 @@ def test_no_time() -> None:
         (to.header, ["Strict-Transport-Security", "max-age=60", "always"], ["HSTS=60s"]),
         (to.header, ["strict-transport-security", "max-age=60; preload"], ["HSTS=60s", "? preload is not sent"]),
         (to.header, ["X-A", "b"], ["? no fields are added to responses"]),
+        (to.mapped, ["$http_upgrade", "$connection_upgrade"], []),
+        (to.mapped, ["$uri", "$new"], ["? requests are passed on as they came"]),
         (to.forwarded_field, ["Host", "$host"], []),
         (to.forwarded_field, ["Host", "other"], ["? Host is passed on as the client sent it"]),
         (to.forwarded_field, ["X-Forwarded-Proto", "$scheme"], []),

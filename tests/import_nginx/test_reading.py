@@ -50,6 +50,20 @@ def test_what_is_no_configuration(tmp_path: Path, text: str, said: str) -> None:
     assert said in str(refused.value)
 
 
+def test_a_file_that_includes_itself(tmp_path: Path) -> None:
+    """It is refused, and has an end."""
+    (tmp_path / "nginx.conf").write_text("include nginx.conf;\n")
+    with pytest.raises(NotImported, match="it includes itself, or is nested too deeply"):
+        read(str(tmp_path / "nginx.conf"))
+
+
+def test_comments_beside_a_brace(tmp_path: Path) -> None:
+    """They are passed over wherever they stand."""
+    (tmp_path / "nginx.conf").write_text("server { listen 443\n# c\n ssl; }\n")
+    (server,), _ = read(str(tmp_path / "nginx.conf"))
+    assert [str(one) for one in server.block or ()] == ["listen 443 ssl"]
+
+
 def test_a_file_that_is_not_there() -> None:
     """It is refused with what to name."""
     with pytest.raises(NotImported, match=r"absent\.conf: No such file or directory; name nginx's configuration"):

@@ -41,6 +41,15 @@ def test_two_values_that_exclude_each_other() -> None:
     assert "# - listen 9444 (line 2)\n#   TLSPROXY_LISTEN_PORT is 9443 already; it can't be both\n" in str(report)
 
 
+def test_two_values_of_which_one_is_none() -> None:
+    """What the sidecar could not read is told like any other that does not fit."""
+    report = Report("x")
+    for value in ("8443", "odd"):
+        report.add(directive("listen", value), Setting("LISTEN_PORT", value))
+    assert report.value("LISTEN_PORT") == "8443"
+    assert "it can't be both" in str(report)
+
+
 def test_defaults_are_comments() -> None:
     """What is so anyway is not set, but for the two that matter."""
     report = Report("x")

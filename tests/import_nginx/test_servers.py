@@ -1,12 +1,15 @@
 """Which servers, apps and certificates one sidecar can be of."""
 
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.import_nginx import corpus
 from tlsproxy.environment import read as read_settings
-from tlsproxy.import_nginx.findings import NotImported
+from tlsproxy.import_nginx.directives import DIRECTIVES
+from tlsproxy.import_nginx.findings import NotImported, Structure
 from tlsproxy.import_nginx.reading import read
 from tlsproxy.import_nginx.report import Report
 from tlsproxy.import_nginx.servers import import_servers
@@ -190,7 +193,7 @@ def test_other_apps(tmp_path: Path) -> None:
         (
             SERVER % "server_name a;",
             "b",
-            "no TLS server is named b (TLS servers: server a (line 1)); name one by --server",
+            "no TLS server has the name or port b (TLS servers: server a (line 1)); name one by --server",
         ),
     ],
 )
@@ -199,6 +202,71 @@ def test_no_server(tmp_path: Path, text: str, wanted: str, said: str) -> None:
     with pytest.raises(NotImported) as refused:
         imported(tmp_path, text, wanted)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        ("listen; server_name;", ""),
+        ("ssl_certificate; ssl_certificate_key;", ""),
+        ("proxy_pass; location { }", ""),
+        ("location / { proxy_pass http://[::1; }", ""),
+        ("location /x { proxy_pass http://a:1/[; }", ""),
+        ("listen \u00b2;", ""),
+        (f"listen {'9' * 5000}; location / {{ proxy_pass http://a:{'9' * 5000}; }}", ""),
+        ("listen a//b:1 ssl; listen c/d:2 ssl;", ""),
+        ("upstream;", "upstream { } upstream a { } map { } geo $x; server { listen; } server { }"),
+    ],
+)
+def test_what_nginx_would_not_take(tmp_path: Path, inside: str, outside: str) -> None:
+    """It has a report too: the importer judges no configuration, and ends with no traceback."""
+    assert str(imported(tmp_path, SERVER % inside + outside)).startswith("# from nginx.conf, server ")
+
+
+READ_TOGETHER = [name for name, rule in DIRECTIVES.items() if isinstance(rule, Structure)]
+ODD = (
+    "",
+    "on",
+    "443 ssl",
+    "9443 ssl",
+    "[::",
+    "unix:/s ssl",
+    "9" * 5000,
+    "$a",
+    "http://[::1",
+    "''",
+    "/a.crt",
+    "a//b:1",
+    "\u00b2",
+)
+
+
+@pytest.mark.parametrize("seed", [*range(18), 47, 131, 153, 179, 183])
+def test_whatever_it_is_made_of(seed: int, tmp_path: Path) -> None:
+    """Directives in odd places with odd arguments: there is a report, or it is refused in words."""
+    choice = random.Random(seed)  # noqa: S311  -- no secret
+    lines = (corpus.FOLDER / "whole.conf").read_text().splitlines()
+    for _ in range(4):
+        lines.insert(choice.randrange(len(lines)), f"{choice.choice(READ_TOGETHER)} {choice.choice(ODD)};")
+    with suppress(NotImported):
+        assert str(imported(tmp_path, "\n".join(lines)))
+
+
+def test_conditions_around_a_server(tmp_path: Path) -> None:
+    """A map or geo of http's is told, but for the one that WebSockets need in nginx."""
+    conditions = "map $http_upgrade $connection { default upgrade; } map $uri $new { } geo $near { }"
+    said = str(imported(tmp_path, f"http {{ {conditions} {SERVER % ''} }}"))
+    assert "# - map $uri (line 1)" in said
+    assert "# - geo $near (line 1)" in said
+    assert "http_upgrade" not in said
+
+
+def test_a_server_is_chosen_by_its_port(tmp_path: Path) -> None:
+    """A stream's server has no name."""
+    stream = "stream { server { listen 5432 ssl; proxy_pass db:5433; } }"
+    text = SERVER % "location / { proxy_pass http://a:1; }" + stream
+    assert "see `tlsproxy import-nginx --server 5432`" in str(imported(tmp_path, text))
+    assert imported(tmp_path, text, "5432").environment()["TLSPROXY_APP_PORT"] == "5433"
 
 
 def test_what_holds_around_a_server(tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def test_aliases_stand_where_they_are_used() -> None:
     assert text_at(items.items[1], "b") == "c" if isinstance(items.items[1], Mapping) else False
 
 
+def test_an_anchor_may_be_set_anew() -> None:
+    """An alias means the last one above it, and nobody is warned."""
+    root = only("a: &x b\nc: &x d\ne: *x\nf: {? g : h}\n")
+    assert text_at(root, "e") == "d"
+    inner = mapping_at(root, "f")
+    assert inner is not None
+    assert text_at(inner, "g") == "h"
+
+
 def test_what_is_shared_says_so() -> None:
     """Whatever is reached in two ways is shared, at both places and all the way down."""
     root = only("a: &x {b: {c: d}}\ne: *x\nf: &y {}\n")
@@ -106,6 +115,8 @@ def test_documents() -> None:
         ("a: *nobody\n", "line 1, column 4: "),
         ("a: &x [*x]\n", "an anchor holds itself"),
         ("[" * 500, "nested too deeply"),
+        ("? a\n? b\n", "line 1: a key without a colon, which no manifest has; write it as key: value"),
+        ("x: [a: b]\n", "line 1: a pair without braces, which no manifest has; write it as {key: value}"),
     ],
 )
 def test_what_is_no_yaml(text: str, said: str) -> None:

@@ -91,6 +91,9 @@ def test_deleting(text: str, gone: str, left: str) -> None:
     ("text", "key", "value", "after"),
     [
         ("a: 1  # x\n", "a", 2, "a: 2  # x\n"),
+        ("a:  # x\n", "a", 2, "a: 2  # x\n"),
+        ("{a: , b: 1}\n", "a", 2, "{a: 2 , b: 1}\n"),
+        ("a: # x\n", "a", {"k": 1}, "a:\n  k: 1 # x\n"),
         ("{a: 1, b: 2}\n", "a", "x", "{a: x, b: 2}\n"),
         ('{"a": 1}\n', "a", "x", '{"a": "x"}\n'),
         ("a:\n  b: c\n", "new", {"k": {"l": 1}}, "new:\n  k:\n    l: 1\n"),

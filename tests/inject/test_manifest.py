@@ -2,6 +2,7 @@
 
 import difflib
 import random
+from contextlib import suppress
 
 import pytest
 from ruamel.yaml import YAML
@@ -132,6 +133,53 @@ def test_whatever_it_looks_like(seed: int) -> None:
     assert after.count("\r\n") in {0, after.count("\n")}
     assert corpus.made_of(options, after).text == after
     assert corpus.made_of(corpus.options("--remove"), after).text == before
+
+
+SCRAPS = [
+    *(
+        "&a ",
+        "*a",
+        "- ",
+        "? ",
+        ": ",
+        "{",
+        "]",
+        "#",
+        "\t",
+        "'",
+        '"',
+        "|\n",
+        "<<: *a\n",
+        "!x ",
+        "---\n",
+        "null\n",
+        "\x00",
+        "\x85",
+    ),
+    *(
+        "kind: List\nitems:\n",
+        "containers: 3\n",
+        "ports: [a, 1, {}]\n",
+        "metadata:\n",
+        "- name: tlsproxy\n",
+        "preStop:\n",
+    ),
+]
+
+
+@pytest.mark.parametrize("seed", [*range(20), 1990, 2354, 3170, 5017])
+def test_whatever_became_of_it(seed: int) -> None:
+    """A manifest that was cut and patched at random is refused in words, or is injected, once, and back again."""
+    choice = random.Random(seed)  # noqa: S311  -- no secret
+    text = corpus.text(choice.choice([name for name in corpus.COMMANDS if name != "every-kind.yaml"]))
+    for _ in range(choice.choice([1, 2, 4])):
+        start = choice.randrange(len(text))
+        text = text[:start] + choice.choice(["", *SCRAPS]) + text[start + choice.choice([0, 0, 1, 20]) :]
+    options = corpus.options(choice.choice(["--secret shop", "--secret shop --services --app-on-localhost"]))
+    with suppress(Refused):
+        made = corpus.made_of(options, text).text
+        assert corpus.made_of(options, made).text == made
+        assert corpus.made_of(corpus.options("--remove"), made).text == text
 
 
 # ---------------------------------------------------------------------------- what is asked for

@@ -55,6 +55,7 @@ def test_probes_are_moved(before: str, after: str) -> None:
         "livenessProbe: {httpGet: {port: 9090}}",
         "livenessProbe: {tcpSocket: {port: 9090}}",
         "livenessProbe: {httpGet: {port: http, host: 10.0.0.1}}",
+        "livenessProbe: {httpGet: {port: 9090}, tcpSocket: {port: http}}",  # Kubernetes refuses it
     ],
 )
 def test_probes_that_are_not_the_apps_port(probe: str) -> None:

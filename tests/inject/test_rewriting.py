@@ -30,6 +30,8 @@ def taken_back(text: str) -> str:
 
 
 TEXTS = [
+    "spec:\n  map:\n    inner:\n      key: # c\n      other: 1\n  value: 1\n",
+    "spec: {map: {inner: {key: null}}, value: 1}\n",
     "spec:\n  value: 1 # c\n",
     "spec:\n  value: 1\n  list: []\n  map: {}\nmetadata: {}\n",
     "spec:\n  list:\n  map: # c\n  value: 1\nmetadata:\n",
@@ -101,9 +103,11 @@ def test_what_is_shared_is_refused(text: str) -> None:
 
 
 def test_what_is_of_another_kind_is_refused() -> None:
-    """An item can't be added to text."""
+    """An item can't be added to text, nor anything where something stands."""
     with pytest.raises(Refusal, match="can't be added"):
         rewritten("spec: {value: 1, list: text}\n")
+    with pytest.raises(Refusal, match=r"spec\.map\.inner\.key is something else already"):
+        rewritten("spec: {value: 1, map: {inner: {key: text}}}\n")
 
 
 @pytest.mark.parametrize("record", ["yes", "[1]", '{"replaced": 3}', "{"])

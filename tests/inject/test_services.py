@@ -75,6 +75,22 @@ def test_services_of_others(port: str, selector: str, namespace: str) -> None:
         inject(port, "--service shop", selector, namespace)
 
 
+def test_a_service_without_a_cluster_ip() -> None:
+    """Its clients ask the pods themselves, so the port that they use has to be another one, which is told."""
+    made = inject("{port: 80, targetPort: http}", selector="{app: shop}, clusterIP: None")
+    assert ports(made) == "{port: 80, targetPort: 8443}"
+    assert made.notes[0].endswith(
+        "clients choose the pods' port themselves: HTTPS is at 8443, and 80 is not redirected"
+    )
+
+
+def test_a_name_of_the_dns() -> None:
+    """An ExternalName leads to no pod, whatever it selects."""
+    made = inject("{port: 8080}", selector="{app: shop}, type: ExternalName, externalName: example.org")
+    assert ports(made) == "{port: 8080}"
+    assert not made.notes
+
+
 def test_a_service_that_is_not_there() -> None:
     """The name is refused, with those that there are."""
     with pytest.raises(Refused, match="service/shp: it is not in the manifest; there is pod/shop, service/shop"):

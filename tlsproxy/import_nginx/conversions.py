@@ -7,6 +7,7 @@ from tlsproxy.import_nginx.findings import Convert, Found, Remark, Setting
 
 _UNITS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000, "y": 31536000}
 _LEVELS = {"debug": "debug", "info": "info", "notice": "info", "warn": "warning"}
+_LONGEST_TIME = 50  # characters; what nginx takes has less
 _KEPT_FIELDS = frozenset(
     {
         "accept-encoding",
@@ -33,7 +34,7 @@ def duration(variable: str) -> Convert:
     def convert(args: Sequence[str]) -> Iterator[Found]:
         seconds = _seconds(args[0])
         if seconds:
-            yield Setting(variable, f"{seconds:g}s" if seconds == int(seconds) else f"{round(seconds * 1000)}ms")
+            yield Setting(variable, f"{int(seconds)}s" if seconds == int(seconds) else f"{round(seconds * 1000)}ms")
         else:
             yield Remark(f"there is no {variable} of 0", f"set TLSPROXY_{variable} to a time that is long enough")
 
@@ -42,7 +43,11 @@ def duration(variable: str) -> Convert:
 
 def _seconds(text: str) -> float:
     parts = re.findall(r"(\d+)(ms|[smhdwMy]?)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
+    if (
+        not parts
+        or len(text) > _LONGEST_TIME
+        or "".join(number + unit for number, unit in parts) != text.replace(" ", "")
+    ):
         raise ValueError(f"{text!r} is not a time")
     return sum(int(number) * _UNITS[unit] for number, unit in parts)
 
@@ -116,6 +121,12 @@ def forwarded_field(args: Sequence[str]) -> Iterator[Found]:
         yield Remark("Host is passed on as the client sent it", "let the app know its public name")
     elif name not in _KEPT_FIELDS:
         yield Remark("no other fields are added to requests", "the app has to do without, or a gateway adds it")
+
+
+def mapped(args: Sequence[str]) -> Iterator[Found]:
+    """`map`: the one that stands in every configuration for WebSockets is not missed."""
+    if args[0] != "$http_upgrade":
+        yield Remark("requests are passed on as they came", "let the app or a gateway do it")
 
 
 def cookie_flags(args: Sequence[str]) -> Iterator[Found]:

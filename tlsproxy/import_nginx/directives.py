@@ -26,6 +26,7 @@ _OTHER_PROTOCOL: Final = Lost(
 )
 _ERRORS: Final = Lost(Remark("the app's error pages are passed on, and the sidecar's own are plain text"))
 _SCRIPTS: Final = Lost(Remark("nothing can be programmed here", "let the app or a gateway do it"))
+_BODIES: Final = Lost(Remark("bodies are not changed", "let the app make links without http://"))
 _KERNEL: Final = Needless("has no meaning here")
 _H2: Final = Lost(
     Remark(
@@ -87,6 +88,10 @@ DIRECTIVES: Final[Mapping[str, Rule]] = {
         ("RESPONSE_TIMEOUT",), to.duration("RESPONSE_TIMEOUT"), "WebSockets have TLSPROXY_TUNNEL_TIMEOUT of their own"
     ),
     "proxy_send_timeout": Needless("TLSPROXY_RESPONSE_TIMEOUT bounds that too"),
+    "proxy_protocol_timeout": Needless("TLSPROXY_HANDSHAKE_TIMEOUT bounds that too"),
+    "proxy_ignore_client_abort": Lost(
+        Remark("when a client leaves, the app's connection is cut", "let the app finish its work without one")
+    ),
     "proxy_timeout": Carried(("TUNNEL_TIMEOUT",), to.duration("TUNNEL_TIMEOUT"), "of stream servers"),
     "client_max_body_size": Carried(
         ("MAX_BODY",), to.size("MAX_BODY"), "nginx has 1m where nothing is written; here there is no limit then"
@@ -114,6 +119,9 @@ DIRECTIVES: Final[Mapping[str, Rule]] = {
     "deny": _ADDRESSES,
     "geo": _ADDRESSES,
     "geoip*": _ADDRESSES,
+    "limit_except": _WHO,
+    "secure_link*": _WHO,
+    "valid_referers": _WHO,
     # --- responses
     "add_header": Carried(("HSTS",), to.header, "Strict-Transport-Security alone"),
     "proxy_redirect": Carried(("FIX_REDIRECTS",), to.redirect),
@@ -127,7 +135,8 @@ DIRECTIVES: Final[Mapping[str, Rule]] = {
     "proxy_ignore_headers": Needless("no field of the app's is acted upon"),
     "error_page": _ERRORS,
     "proxy_intercept_errors": _ERRORS,
-    "sub_filter*": Lost(Remark("bodies are not changed", "let the app make links without http://")),
+    "sub_filter*": _BODIES,
+    "ssi*": _BODIES,
     "gzip*": _COMPRESSION,
     "brotli*": _COMPRESSION,
     "gunzip": _COMPRESSION,
@@ -140,6 +149,8 @@ DIRECTIVES: Final[Mapping[str, Rule]] = {
     "proxy_buffer*": _STREAMED,
     "proxy_busy_buffers_size": _STREAMED,
     "proxy_request_buffering": _STREAMED,
+    "postpone_output": _STREAMED,
+    "output_buffers": _STREAMED,
     "proxy_max_temp_file_size": _STREAMED,
     "proxy_temp*": _STREAMED,
     "client_body_buffer_size": _STREAMED,
@@ -164,8 +175,12 @@ DIRECTIVES: Final[Mapping[str, Rule]] = {
     "rewrite": _REWRITING,
     "if": _REWRITING,
     "set": _REWRITING,
-    "map": _REWRITING,
+    "map": Carried((), to.mapped, "WebSockets need none; what another one is for is not done"),
     "mirror*": _REWRITING,
+    "internal": _REWRITING,
+    "proxy_method": _REWRITING,
+    "proxy_set_body": _REWRITING,
+    "proxy_pass_request_*": _REWRITING,
     "split_clients": _REWRITING,
     "lua_*": _SCRIPTS,
     "*_by_lua*": _SCRIPTS,
@@ -180,6 +195,7 @@ DIRECTIVES: Final[Mapping[str, Rule]] = {
     "log_format": Lost(Remark("request lines are JSON or in the Combined Log Format", "see TLSPROXY_LOG_FORMAT")),
     "log_not_found": _KERNEL,
     "stub_status": Needless("/status and /metrics of the admin port"),
+    "health_check*": Needless("/readyz asks the app; see TLSPROXY_APP_CHECK"),
     "status_zone": Needless("/status and /metrics of the admin port"),
     "types*": _KERNEL,
     "default_type": _KERNEL,
@@ -192,6 +208,14 @@ DIRECTIVES: Final[Mapping[str, Rule]] = {
     "reset_timedout_connection": _KERNEL,
     "server_names_hash_*": _KERNEL,
     "map_hash_*": _KERNEL,
+    "variables_hash_*": _KERNEL,
+    "proxy_headers_hash_*": _KERNEL,
+    "etag": _KERNEL,
+    "if_modified_since": _KERNEL,
+    "directio*": _KERNEL,
+    "pcre_jit": _KERNEL,
+    "thread_pool": _KERNEL,
+    "env": _KERNEL,
     "absolute_redirect": _KERNEL,
     "port_in_redirect": Needless("see TLSPROXY_EXTERNAL_PORT"),
     "ignore_invalid_headers": _KERNEL,

@@ -9,12 +9,14 @@ import crossplane
 from tlsproxy.import_nginx.findings import Directive, NotImported
 
 _BY_LUA: Final = "_by_lua_block"
+_COMMENT: Final = "#"
 
 
 class _Statement(TypedDict):
     """A directive as the parser gives it."""
 
-    file: str
+    file: NotRequired[str]
+    """Not of every comment in what is put together of several files."""
     directive: str
     line: int
     args: list[str]
@@ -42,6 +44,10 @@ def read(file: str) -> tuple[tuple[Directive, ...], tuple[Directive, ...]]:
         parsed = crossplane.parse(path, combine=True, check_ctx=False, check_args=False)
     except OSError as failure:
         raise NotImported(f"{file}: {failure.strerror}; name nginx's configuration, or - for standard input") from None
+    except RecursionError:
+        raise NotImported(
+            f"{file}: it includes itself, or is nested too deeply; name the file with the server"
+        ) from None
     errors: list[_Error] = parsed["errors"]
     for error in errors:
         if not _is_missing(error):
@@ -64,6 +70,8 @@ def _is_missing(error: _Error) -> bool:
 
 def _directives(statements: Sequence[_Statement], main: str) -> Iterator[Directive]:
     for statement in statements:
+        if statement["directive"] == _COMMENT:
+            continue
         included = "" if statement["file"] == main else f"{Path(statement['file']).name} "
         is_program = statement["directive"].endswith(_BY_LUA)
         block = statement.get("block")

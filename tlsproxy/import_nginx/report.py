@@ -121,7 +121,10 @@ def _of_two(variable: str, one: str, other: str) -> str | None:
     if variable in _LISTS:
         return ",".join(dict.fromkeys([*one.split(","), *other.split(",")]))
     parse = _KNOWN[variable].kind.parse
-    first, second = parse(one), parse(other)
+    try:
+        first, second = parse(one), parse(other)
+    except ValueError:
+        return None
     if isinstance(first, int | float) and isinstance(second, int | float) and _KNOWN[variable].kind.unit:
         # No limit is the highest one.
         return max((first == 0, first, one), (second == 0, second, other))[2]

@@ -1,10 +1,10 @@
 """Which servers, certificates and apps a configuration has, and what one sidecar can be of them; pure."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
-from urllib.parse import urlsplit
 
 from tlsproxy.import_nginx.directives import rule_for
 from tlsproxy.import_nginx.findings import Directive, NotImported, Remark, Setting
@@ -16,6 +16,7 @@ _CONDITIONAL: Final = frozenset({"if", "limit_except", "map", "geo", "split_clie
 # What relative paths are relative to, as nginx is usually built.
 _NGINX: Final = PurePosixPath("/etc/nginx")
 _HTTPS: Final = "https://"
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,14 @@ class Server:
         return f"server {self.names[0] if self.names else 'without a name'} ({self.directive.place})"
 
     def all(self, *names: str) -> tuple[Directive, ...]:
-        """The directives of these names: its own, or where it has none those from around it."""
-        own = tuple(self.directive.named(*names))
-        return own or tuple(one for one in self.around if one.name in names)
+        """The directives of these names that say something: its own, or where it has none those from around it."""
+        own = tuple(one for one in self.directive.named(*names) if one.args)
+        return own or tuple(one for one in self.around if one.name in names and one.args)
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """What it may be chosen by: its names, and its ports, since a stream's server has no name."""
+        return (*self.names, *(_endpoint(one.args[0])[1] for one in self.all("listen")))
 
     def speaks_tls(self) -> bool:
         """Whether any of its ports does."""
@@ -64,7 +70,7 @@ class Target:
 
 def servers(directives: Sequence[Directive], *, stream: bool = False) -> Iterator[Server]:
     """Every server block, in order."""
-    around = tuple(one for one in directives if one.block is None)
+    around = tuple(one for one in directives if one.block is None or one.name in _CONDITIONAL)
     for one in directives:
         if one.name == "server" and one.block is not None:
             yield Server(one, around, stream)
@@ -87,17 +93,17 @@ def import_servers(directives: Sequence[Directive], file: str, wanted: str = "")
     Args:
         directives: the configuration.
         file: its name, for the report.
-        wanted: the name of the server to begin with; empty: the first.
+        wanted: name or port of the server to begin with; empty: the first.
 
     Raises:
         NotImported: there is no TLS server, or none of that name.
     """
     found = list(servers(directives))
     encrypted = [server for server in found if server.speaks_tls()]
-    chosen = [server for server in encrypted if not wanted or wanted in server.names]
+    chosen = [server for server in encrypted if not wanted or wanted in server.called]
     if not chosen:
         listed = ", ".join(server.title for server in encrypted) or "none at all"
-        what = f"no TLS server is named {wanted}" if wanted else "there is no server with `listen ... ssl`"
+        what = f"no TLS server has the name or port {wanted}" if wanted else "there is no server with `listen ... ssl`"
         raise NotImported(f"{file}: {what} (TLS servers: {listed}); name one by --server, or the file that has it")
     known = upstreams(directives)
     first = chosen[0]
@@ -164,7 +170,7 @@ def _listen(listen: Directive, report: Report) -> None:
         report.add(listen, Remark("there is no unix socket to listen on", "use a port"))
         return
     host, port = _endpoint(address)
-    if port.isdigit() and int(port) >= 1024:
+    if _is_unprivileged(port):
         report.add(listen, Setting("LISTEN_PORT", port))
     elif "ssl" in flags:
         what = f"the port is TLSPROXY_LISTEN_PORT's default in place of {port}, which would take a privilege"
@@ -180,20 +186,24 @@ def _listen(listen: Directive, report: Report) -> None:
 def _endpoint(address: str) -> tuple[str, str]:
     """Host and port of `443`, `*:443`, `[::]:443` or an address alone."""
     host, colon, port = address.rpartition(":")
-    if address.isdigit():
+    if address.isdecimal():
         return "", address
-    return (host, port) if colon and port.isdigit() and not host.endswith(":") else (address, "80")
+    return (host, port) if colon and port.isdecimal() and not host.endswith(":") else (address, "80")
+
+
+def _is_unprivileged(port: str) -> bool:
+    return _PORT.fullmatch(port) is not None and int(port) >= 1024
 
 
 def _other(server: Server, report: Report) -> None:
     ports = [_endpoint(one.args[0])[1] for one in server.all("listen")]
     redirects = [one for one in _inside(server.directive) if one.name in {"return", "rewrite"} and _to_https(one)]
     if server.speaks_tls():
-        name = server.names[0] if server.names else "NAME"
+        name = next(iter(server.called), "NAME")
         remark = Remark("it has another app, and one sidecar has one", f"see `tlsproxy import-nginx --server {name}`")
         report.add(Directive("server", server.names, server.directive.place), remark)
     elif redirects and ports:
-        port = ports[0] if ports[0].isdigit() and int(ports[0]) >= 1024 else "8081"
+        port = ports[0] if _is_unprivileged(ports[0]) else "8081"
         report.add(redirects[0], Setting("REDIRECT_PORT", port))
         if port != ports[0]:
             what = f"the port is {port} in place of {ports[0]}, which would take a privilege"
@@ -276,8 +286,11 @@ def _authority(directive: Directive) -> str:
 
 def _path(directive: Directive) -> str:
     """What takes the place of the location's own path; empty: nothing does."""
-    address = directive.args[0]
-    return address.partition("unix:")[2].partition(":")[2] if "unix:" in address else urlsplit(address).path
+    address = directive.args[0].partition("?")[0]
+    if "unix:" in address:
+        return address.partition("unix:")[2].partition(":")[2]
+    _, slash, path = address.rpartition("://")[2].partition("/")
+    return slash + path
 
 
 def _target(directive: Directive, known: dict[str, Directive]) -> Target | None:
@@ -289,7 +302,7 @@ def _target(directive: Directive, known: dict[str, Directive]) -> Target | None:
     if "unix:" in address:
         return Target(directive, socket=address.partition("unix:")[2].partition(":")[0])
     host, _, port = authority.rpartition(":")
-    if not port.isdigit():
+    if not _PORT.fullmatch(port):
         host, port = authority, "443" if secure else "80"
     return None if "$" in authority or not host else Target(directive, host=host, port=int(port))
 

@@ -5,13 +5,14 @@ stays as it is, comments, order, quotes and line ends included.
 """
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as _Composed
 
@@ -135,7 +136,10 @@ def parse(text: str) -> tuple[Node, ...]:
     if _LONE_RETURN.search(text):
         raise Refused(["its lines end with carriage returns alone; convert them, as by tr '\\r' '\\n'"])
     try:
-        composed = [node for node in YAML(typ="safe", pure=True).compose_all(text) if node is not None]
+        with warnings.catch_warnings():
+            # An anchor may be set anew: aliases mean the last one before them (YAML 1.2 section 3.2.2.2).
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            composed = [node for node in YAML(typ="safe", pure=True).compose_all(text) if node is not None]
         return tuple(_Reading(text).document(node) for node in composed)
     except MarkedYAMLError as error:
         raise Refused([_explained(text, error)]) from None
@@ -194,6 +198,8 @@ class _Reading:
         if isinstance(node, MappingNode):
             entries, flow = tuple(self._entries(node, shared=shared)), bool(node.flow_style)
             first = _skip(_TO_CONTENT, self._text, start) if flow else entries[0].start
+            if flow and self._text[first] != "{":
+                raise _unwritable(line, "a pair without braces", "{key: value}")
             return Mapping(first, end if flow else entries[-1].end, line, shared, flow, entries)
         assert isinstance(node, ScalarNode)
         null = node.style is None and node.value in _NULLS
@@ -212,7 +218,12 @@ class _Reading:
     def _entries(self, node: MappingNode, *, shared: bool) -> Iterator[Entry]:
         seen = set[str]()
         for key, value in node.value:
-            colon = self._text.index(":", key.end_mark.index) + 1
+            start = key.end_mark.index
+            # The value that an alias stands for is further up.
+            end = value.start_mark.index + 1 if value.start_mark.index >= start else len(self._text)
+            colon = self._text.find(":", start, end) + 1
+            if not colon:
+                raise _unwritable(key.start_mark.line + 1, "a key without a colon", "key: value")
             name = key.value if isinstance(key, ScalarNode) else ""
             if name in seen and name != _MERGE:
                 raise Refused(
@@ -220,6 +231,10 @@ class _Reading:
                 )
             seen.add(name)
             yield Entry(name, key.start_mark.index, colon, self._node(value, colon, shared=shared))
+
+
+def _unwritable(line: int, what: str, instead: str) -> Refused:
+    return Refused([f"not a manifest: line {line}: {what}, which no manifest has; write it as {instead}"])
 
 
 def _skip(pattern: re.Pattern[str], text: str, position: int) -> int:

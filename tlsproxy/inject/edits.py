@@ -79,7 +79,8 @@ def fill(entry: Entry, value: Plain) -> Edit:
 def replace_entry(text: str, mapping: Mapping, entry: Entry, key: str, value: Plain) -> Edit:
     """Another value in the place of an entry's, and another key where it is another."""
     quoted = _is_json(text, mapping)
-    if entry.key == key and not isinstance(value, AnyMapping | list):
+    written = entry.value.end > entry.value.start
+    if entry.key == key and written and not isinstance(value, AnyMapping | list):
         return Edit(entry.value.start, entry.value.end, rendering.flow(value, quoted=quoted))
     if mapping.flow:
         return Edit(entry.start, entry.end, rendering.flow({key: value}, quoted=quoted)[1:-1])

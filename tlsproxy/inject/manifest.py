@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tlsproxy.environment import BadSettings, read
-from tlsproxy.inject import edits, pods, services
+from tlsproxy.inject import edits, pods, routes, services
 from tlsproxy.inject.documents import parse
 from tlsproxy.inject.edits import Edit
 from tlsproxy.inject.pods import Asked
@@ -72,6 +72,7 @@ def put_in(text: str, request: Request) -> Outcome:
     for subject in found:
         if is_service(subject) and _wanted(request, subject):
             work.attempt(work.service, subject)
+    work.notes += routes.leading_to(parse(text), work.pointed)
     work.refusals += _missing(request, found)
     if work.refusals:
         raise Refused(work.refusals)
@@ -106,6 +107,8 @@ class _Work:
     notes: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
+    pointed: set[tuple[str, str]] = field(default_factory=set)
+    """Services that lead to a sidecar, by namespace and name."""
     _on_nodes: dict[int, str] = field(default_factory=dict)
 
     def attempt(self, change: Callable[[Rewriting, Subject], Iterable[str]], subject: Subject) -> None:
@@ -130,7 +133,9 @@ class _Work:
         self.targets.append(Target(subject.namespace, pods.labels(subject), app.ports, settings.listen_port))
 
     def service(self, rewriting: Rewriting, subject: Subject) -> Iterator[str]:
-        return services.point(rewriting, subject, self.targets, must=subject.name in self.request.services)
+        yield from services.point(rewriting, subject, self.targets, must=subject.name in self.request.services)
+        if rewriting.edits:
+            self.pointed.add((subject.namespace, subject.name))
 
     def _require_node_ports(self, subject: Subject) -> None:
         for port in sorted(pods.node_ports(subject, self.settings)):

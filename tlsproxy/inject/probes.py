@@ -53,7 +53,7 @@ def move(rewriting: Rewriting, container: Mapping, path: str, ports: frozenset[s
         http, tcp, grpc = (mapping_at(probe, kind) for kind in ("httpGet", "tcpSocket", "grpc"))
         if http and text_at(http, "port") in ports and not text_at(http, "host"):
             _through_the_sidecar(rewriting, http, f"{place}.httpGet", settings)
-        if tcp and text_at(tcp, "port") in ports:
+        if tcp and not http and text_at(tcp, "port") in ports:
             _to_the_admin_port(rewriting, f"{place}.tcpSocket", settings)
         if grpc and text_at(grpc, "port") in ports:
             raise Refusal(rewriting.place, f"{place}.grpc can't be moved: the kubelet asks without TLS", _WAY_OUT)

@@ -44,11 +44,15 @@ class Rewriting:
     _empty: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: str, value: Plain, why: str) -> None:
-        """Put the value where nothing stands, with all that has to be there around it.
+        """Put the value where nothing stands, or a null, with all that has to be there around it.
 
         Raises:
             Refusal: what it would go into stands there for other places too, or is of another kind.
         """
+        standing = paths.node_at(self.root, path)
+        if standing is not None and is_null(standing):
+            self.replace(path, value, why)
+            return
         self._insert(path, value)
         self._added.append(path)
         self.reasons.append(Reason(path, why))
@@ -88,6 +92,8 @@ class Rewriting:
         self.edits.append(self._edit(node, way, missing, inner, path))
 
     def _edit(self, node: Node, way: list[Child], missing: tuple[Step, ...], value: Plain, path: str) -> Edit:
+        if not missing:
+            raise Refusal(self.place, f"{path} is something else already", "take it out of the manifest")
         step, below = missing[0], paths.wrapped(missing[1:], value)
         if is_null(node) and way and isinstance(way[-1], Entry):
             return edits.fill(way[-1], [below] if step.is_item else {step.name: below})

@@ -48,11 +48,28 @@ class Subject:
 
 def subjects(documents: tuple[Node, ...]) -> Iterator[Subject]:
     """Pods, templates of pods and Services, in order; those of a List too."""
-    for number, document in enumerate(documents, 1):
-        for found in _objects(document):
-            subject = _subject(found, number)
-            if subject is not None:
-                yield subject
+    for found, number in objects(documents):
+        subject = _subject(found, number)
+        if subject is not None:
+            yield subject
+
+
+def objects(documents: tuple[Node, ...]) -> Iterator[tuple[Mapping, int]]:
+    """Each object, those of a List too, with the number of its document, the first one's being 1."""
+    return ((found, number) for number, document in enumerate(documents, 1) for found in _objects(document))
+
+
+def group_and_kind(found: Mapping) -> tuple[str, str]:
+    """What kind of object it is; the group without its version, and empty for the core's."""
+    return text_at(found, "apiVersion").rpartition("/")[0], text_at(found, "kind")
+
+
+def identity(found: Mapping, number: int) -> tuple[str, str, str]:
+    """Name, namespace, and its place for messages."""
+    metadata = mapping_at(found, "metadata")
+    name = (text_at(metadata, "name") or text_at(metadata, "generateName")) if metadata else ""
+    namespace = text_at(metadata, "namespace") if metadata else ""
+    return name, namespace, f"{text_at(found, 'kind').lower()}/{name} (document {number}, line {found.line})"
 
 
 def is_service(subject: Subject) -> bool:
@@ -71,15 +88,11 @@ def _objects(document: Node) -> Iterator[Mapping]:
 
 
 def _subject(found: Mapping, number: int) -> Subject | None:
-    kind = text_at(found, "kind")
-    group = text_at(found, "apiVersion").rpartition("/")[0]
+    group, kind = group_and_kind(found)
     path = "" if (group, kind) == SERVICE else POD_TEMPLATES.get((group, kind))
     if path is None:
         return None
-    metadata = mapping_at(found, "metadata")
-    name = (text_at(metadata, "name") or text_at(metadata, "generateName")) if metadata else ""
-    namespace = text_at(metadata, "namespace") if metadata else ""
-    place = f"{kind.lower()}/{name} (document {number}, line {found.line})"
+    name, namespace, place = identity(found, number)
     root: Mapping | None = found
     for key in filter(None, path.split(".")):
         root = mapping_at(root, key) if root else None
