@@ -1,11 +1,25 @@
 """The course of a run: its steps in order, each with fronts and an app that are started for it and ended again."""
 
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from bench import certificate, idle, latency, machine, peers, rounds, transfers, variants
+from bench import (
+    alone,
+    certificate,
+    endurance,
+    idle,
+    latency,
+    limits,
+    machine,
+    peers,
+    proc,
+    rounds,
+    transfers,
+    variants,
+)
 from bench.child import StartError
 from bench.fronts import Front, Running
 from bench.options import Plan
@@ -14,6 +28,8 @@ from bench.results import Results
 from bench.stand import App, Stand, file_app, progress, python_app
 from bench.under_load import run_loads
 
+# With how many workers memory is taken.
+WORKERS = (2, 4)
 # How long a sample is at least for two new certificates to be served in it.
 ROTATING = 3
 
@@ -31,7 +47,8 @@ def run(plan: Plan, found: Results) -> None:
         if not found.cores.apart:
             stand.note("there is only one core: fronts, load and app share it, and only the CPU times mean anything")
         allowed = within_open_files(plan, files, stand)
-        for step in (run_loads, run_variants, run_latency, run_idle, run_starts, run_transfers):
+        steps = (run_loads, run_variants, run_latency, run_idle, run_starts, run_transfers, run_alone, run_limits)
+        for step in (*steps, run_endurance):
             step(stand, allowed)
 
 
@@ -161,3 +178,80 @@ def run_transfers(stand: Stand, plan: Plan) -> None:
                         stand.results.transfers.append(transfers.run(one, direction))
                 except (StartError, WrongAnswerError, transfers.TransferError) as error:
                     stand.note(f"{front.label}: {error}")
+
+
+def run_alone(stand: Stand, plan: Plan) -> None:
+    """Ours by itself: at rest, with probes, with new certificates, and with workers."""
+    if not plan.alone:
+        return
+    with ExitStack() as stack:
+        app = file_app(stack, stand)
+        for front in plan.ours:
+            for count in (alone.FEW, alone.MANY):
+                progress(f"{front.label} by itself, with {count} certificates")
+                take_alone(stand, front, app, count)
+            for workers in WORKERS:
+                changed = replace(front, settings={"TLSPROXY_WORKERS": str(workers)})
+                with ExitStack() as one:
+                    for up in stand.start(one, changed, app.port):
+                        stand.results.workers.setdefault(front.label, {})[workers] = proc.memory(up.pid)
+
+
+def take_alone(stand: Stand, front: Front, app: App, count: int) -> None:
+    """What one takes with so many certificates."""
+    mounts, names, spares = alone.mounted(stand.room(), stand.certificate, count)
+    settings = {"TLSPROXY_CERT_DIR": str(mounts.directory), "TLSPROXY_CERT_NAME": "*"}
+    with ExitStack() as stack:
+        for up in stand.start(stack, replace(front, settings=settings), app.port):
+            try:
+                stand.results.alone.setdefault(front.label, []).append(alone.run(up, mounts, names, spares))
+            except (alone.AloneError, OSError) as error:
+                stand.note(f"{front.label} with {count} certificates: {error}")
+
+
+def run_limits(stand: Stand, plan: Plan) -> None:
+    """Ours at a small constant rate under limits of CPU time."""
+    if not plan.limits:
+        return
+    with ExitStack() as stack:
+        group = stack.enter_context(limits.group())
+        if group is None:
+            stand.note("no control group may be made here, which root may: no latencies under limits of CPU time")
+            return
+        app = file_app(stack, stand)
+        for front in plan.ours:
+            with ExitStack() as one:
+                for up in stand.start(one, front, app.port):
+                    group.add(up.pid)
+                    stand.results.limits[front.label] = [limit(stand, up, group, millis) for millis in limits.LIMITS]
+
+
+def limit(stand: Stand, up: Running, group: limits.Group, millis: int) -> limits.Limited:
+    """One sample under one limit."""
+    progress(f"{up.front.label} with a limit of {millis}m")
+    group.limit(millis)
+    began, before = time.monotonic(), group.waited()
+    load = latency.Course(up.front.label, limits.RATE, up.front.label).load
+    sample = stand.sample(up.front.label, up, load, limits.SECONDS)
+    waited = group.waited() - before
+    return limits.Limited(millis, sample, waited / (time.monotonic() - began))
+
+
+def run_endurance(stand: Stand, plan: Plan) -> None:
+    """A million requests through each front of ours, freshly started."""
+    if not plan.endurance or "wrk" in stand.missing:
+        return
+    with ExitStack() as stack:
+        app = file_app(stack, stand)
+        for front in plan.ours:
+            progress(f"{endurance.REQUESTS:,} requests through {front.label}")
+            with ExitStack() as one:
+                for up in stand.start(one, front, app.port):
+                    try:
+                        found = endurance.run(up, stand.cores.load)
+                    except endurance.EnduranceError as error:
+                        stand.note(f"{front.label}: {error}")
+                        continue
+                    stand.results.endurance.append(found)
+                    if found.answered < endurance.REQUESTS:
+                        stand.note(f"{front.label} answered {found.answered:,} requests in {endurance.LONGEST:.0f} s")

@@ -1,6 +1,6 @@
-"""docs/benchmarks.md and its pictures, written from one run, so that no figure there comes from anywhere else.
+"""docs/benchmarks.md and its pictures, docs/sizing.md and README's few figures, all written from one run.
 
-The page's text is written by hand. Its figures stand between `<!-- bench NAME -->` and `<!-- /bench -->`.
+The pages' text is written by hand. Their figures stand between `<!-- bench NAME -->` and `<!-- /bench -->`.
 """
 
 import re
@@ -8,17 +8,19 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench import tables
+from bench import sizing, tables
 from bench.latency import APP, Found
 from bench.peers import NGINX
-from bench.pictures import Bar, Curve, Group, bars, curves
+from bench.pictures import Bar, Curve, Group, bars, curves, lines
 from bench.report import heading
 from bench.results import Results
 from bench.rounds import ratio
-from bench.tables import BY_NAME, MIB
+from bench.tables import BY_NAME, MIB, Table
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = "benchmarks.md"
+README = "README.md"
+SIZING = "sizing.md"
 PICTURES = "pictures"
 # What the picture of the README shows.
 SUMMARY = ("small", "10k", "1m", "full")
@@ -26,43 +28,62 @@ _SECTION = re.compile(r"(<!-- bench ([a-z-]+) -->\n).*?(<!-- /bench -->)", re.DO
 
 
 def write(results: Results, docs: Path = DOCS) -> list[Path]:
-    """Writes the page's figures and the pictures anew; returns what was written.
+    """Writes the figures of all pages and the pictures anew; returns what was written. README is beside `docs`.
 
     Raises:
-        ValueError: the page has a section that nobody knows, or lacks one.
+        ValueError: a page has a section that nobody knows, or lacks one.
     """
-    page = docs / PAGE
-    page.write_text(with_sections(page.read_text(), sections(results)))
+    pages = {
+        docs / PAGE: sections(results),
+        docs / SIZING: sizing_sections(results),
+        docs.parent / README: in_short(results),
+    }
+    texts = {page: with_sections(page.read_text(), known) for page, known in pages.items()}
+    for page, text in texts.items():
+        page.write_text(text)
     directory = docs / PICTURES
     directory.mkdir(exist_ok=True)
     drawn = pictures(results)
     for name, picture in drawn.items():
         (directory / name).write_text(picture)
-    return [page, *(directory / name for name in drawn)]
+    return [*texts, *(directory / name for name in drawn)]
 
 
 def with_sections(page: str, known: Mapping[str, str]) -> str:
     """The page with each of its sections written anew; ValueError when it does not have just the known ones."""
     found = [name for _, name, _ in _SECTION.findall(page)]
     if sorted(found) != sorted(known):
-        raise ValueError(f"{PAGE} has the sections {sorted(found)}, and there are {sorted(known)}")
+        raise ValueError(f"the page has the sections {sorted(found)}, and there are {sorted(known)}")
     return _SECTION.sub(lambda match: f"{match[1]}\n{known[match[2]]}\n\n{match[3]}", page)
 
 
+def sizing_sections(results: Results) -> dict[str, str]:
+    """The text of each section of the page on sizing."""
+    found = {name: _shown(table) for name, table in sizing.all_tables(results).items()}
+    own = [note for note in results.notes if note.startswith(sizing.OWN_RUN)]
+    return {**found, "run": "\n".join([_run(results), *(f"- {note}" for note in own)])}
+
+
+def in_short(results: Results) -> dict[str, str]:
+    """README's only section."""
+    return {"summary": _shown(tables.summary(results))}
+
+
 def sections(results: Results) -> dict[str, str]:
-    """The text of each section; what was not measured says so."""
+    """The text of each section of the page; what was not measured says so."""
     both = [tables.rates(results, "http"), tables.rates(results, "tcp")]
     all_tables = {
         "http": tables.costs(results, "http"),
         "tcp": tables.costs(results, "tcp"),
         "latency": tables.latency(results),
         "memory": tables.memory(results),
+        "endurance": tables.endurance(results),
         "starts": tables.starts(results),
         "transfers": tables.transfers(results),
         "variants": tables.compared(results),
     }
     floors = [tables.verdicts(results, label) for label in tables.our_labels(results)]
-    found = {name: table.as_markdown() if table.rows else "Not in this run." for name, table in all_tables.items()}
+    found = {name: _shown(table) for name, table in all_tables.items()}
     return {
         **found,
         "run": _run(results),
@@ -71,6 +92,10 @@ def sections(results: Results) -> dict[str, str]:
         or "Not in this run.",
         "notes": "\n".join(f"- {note}" for note in [*tables.handshakes(results), *results.notes]) or "None.",
     }
+
+
+def _shown(table: Table) -> str:
+    return table.as_markdown() if table.rows else "Not in this run."
 
 
 def _run(results: Results) -> str:
@@ -90,6 +115,7 @@ def pictures(results: Results) -> dict[str, str]:
         "bench-ratios.svg": _ratios(results, ours, when),
         "bench-latency.svg": _latency(results, ours),
         "bench-memory.svg": _memory(results, when),
+        "bench-endurance.svg": _endurance(results, when),
     }
     return {name: picture for name, picture in drawn.items() if picture}
 
@@ -164,6 +190,14 @@ def _memory(results: Results, when: str) -> str:
         if sizes
     ]
     return bars("Resident memory: shorter is better", when, groups) if results.idle else ""
+
+
+def _endurance(results: Results, when: str) -> str:
+    drawn = [
+        Curve(one.front, [(answered, memory / MIB) for answered, memory in one.points]) for one in results.endurance
+    ]
+    title = "Resident memory, MiB, over requests answered"
+    return lines(title, f"100 B, browser's heads, 10 kB and new connections in turn; {when}", drawn) if drawn else ""
 
 
 def _tcp(label: str, results: Results) -> bool:

@@ -16,8 +16,11 @@ from bench.machine import Cores
 
 OURS = "tlsproxy"
 
-# What the container image sets: glibc otherwise gives memory back and takes it anew with every large body.
+# What the container image sets: glibc otherwise may give memory back and take it anew with every large body.
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554432"}
+# Of the bench's own environment these reach no front: the one would set only ours, and with the other none of those in
+# Python could keep what it has compiled, and each would begin by compiling it.
+KEPT_BACK = ("TLSPROXY_", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def up(front: Front, *, directory: Path, app_port: int, certificate: Certificate
     directory.mkdir()
     place = Place(directory, free_port(), app_port, certificate.copy(directory / "certificate"))
     launch = front.launch(place)
-    environment = {**_own_environment(), **launch.environment, **front.settings}
+    environment = {**passed_on(os.environ), **launch.environment, **front.settings}
     output = launch.log or directory / "output.log"
     began = time.monotonic()
     with running(launch.command, cores=cores.front, output=output, environment=environment) as child:
@@ -149,6 +152,6 @@ def up(front: Front, *, directory: Path, app_port: int, certificate: Certificate
         yield Running(front, child, place, launch, connection, first_answer)
 
 
-def _own_environment() -> dict[str, str]:
-    """This process's environment without settings that would reach only ours."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TLSPROXY_")}
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What fronts get of the bench's own environment."""
+    return {name: value for name, value in environment.items() if not name.startswith(KEPT_BACK)}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import fronts, peers, results, rounds, transfers
+from bench import endurance, fronts, peers, results, rounds, transfers
 from bench.fronts import Front
 from bench.idle import SETTLE
 from bench.loads import LOADS, Load, Mode
@@ -16,11 +16,14 @@ from bench.variants import VARIANTS, Variant
 
 FRONTS = (*dict.fromkeys(peer.option for peer in PEERS), "ours")
 QUICK_FRONTS = (*(peer.option for peer in PEERS if peer.quick), "ours")
-LATENCY, IDLE, STARTS = "latency", "idle", "start"
+LATENCY, IDLE, STARTS, ALONE, LIMITS, ENDURANCE = "latency", "idle", "start", "alone", "limits", "endurance"
 FEW_IDLE, MANY_IDLE = 1_000, 10_000
 # Seconds: to start a front and end it again, and to open a connection and have an answer over it.
 STARTING = 0.7
 OPENING = 0.0015
+# Seconds for all of it.
+ALONE_TAKES = 30
+LIMITS_TAKE = 12
 
 EPILOG = """\
 --ours may be given more than once, each with a label, to see what a change gives in one run:
@@ -46,6 +49,9 @@ class Plan:
         latency: whether latency at constant rates is taken.
         idle: with how many idle connections memory is taken.
         starts: whether starts are timed.
+        alone: whether ours is looked at by itself.
+        limits: whether ours is put under limits of CPU time.
+        endurance: whether ours answers a million requests.
     """
 
     quick: bool
@@ -58,6 +64,9 @@ class Plan:
     latency: bool
     idle: tuple[int, ...]
     starts: bool
+    alone: bool
+    limits: bool
+    endurance: bool
 
     @property
     def estimate(self) -> int:
@@ -74,6 +83,9 @@ class Plan:
             http * (STARTING + SETTLE + OPENING * max(self.idle)) if self.idle else 0,
             self.starts * self.rounds * len(self.fronts) * STARTING,
             4 * http * len(self.directions),
+            self.alone * ours * ALONE_TAKES,
+            self.limits * ours * LIMITS_TAKE,
+            self.endurance * ours * (STARTING + endurance.REQUESTS / endurance.RATE),
         ]
         return round(sum(parts))
 
@@ -149,6 +161,9 @@ def known_loads() -> dict[str, bool]:
         LATENCY: True,
         IDLE: True,
         STARTS: False,
+        ALONE: False,
+        LIMITS: False,
+        ENDURANCE: False,
         **{f"1g-{direction}": False for direction in transfers.DIRECTIONS},
     }
 
@@ -175,6 +190,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
         latency=LATENCY in wanted,
         idle=_idle(options) if IDLE in wanted else (),
         starts=STARTS in wanted,
+        alone=ALONE in wanted,
+        limits=LIMITS in wanted,
+        endurance=ENDURANCE in wanted,
     )
     if plan.rounds < 1 or plan.seconds < 1:
         raise ValueError("--rounds and --seconds must be at least 1")

@@ -1,10 +1,10 @@
-"""Pictures as SVG by string templates: bars in groups, and curves over percentiles. Readable on light and dark ground.
+"""Pictures as SVG by string templates: bars in groups, curves over percentiles, lines.
 
-Knows numbers and labels, and nothing of a bench.
+Readable on light and dark ground. Knows numbers and labels, and nothing of a bench.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -52,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Curve:
-    """A value at each of some percentiles, which ascend and lie below 100."""
+    """Values at places that ascend: for `curves` percentiles below 100, for `lines` any from 0 on."""
 
     label: str
     points: Sequence[tuple[float, float]]
@@ -115,15 +115,50 @@ def curves(title: str, subtitle: str, drawn_curves: Sequence[Curve]) -> str:
         if _nines(percentile) <= nines:
             x = left + _nines(percentile) / nines * width
             drawn.append(_text(x, top + height + 18, f"{percentile:g} %", "middle faint"))
+    drawn += _drawn(drawn_curves, place, top + height + 44)
+    return _picture(title, subtitle, drawn, top + height + 44 + 20 * len(drawn_curves))
+
+
+def lines(title: str, subtitle: str, drawn_curves: Sequence[Curve]) -> str:
+    """Values over places, both on scales that begin at 0, each with five marks."""
+    points = [point for curve in drawn_curves for point in curve.points]
+    last = max((place for place, _ in points), default=0) or 1
+    step = _round_up(max((value for _, value in points), default=0) / 4 or 1)
+    left, top, width, height = 70, TOP, WIDTH - 130, 260
+
+    def place(where: float, value: float) -> str:
+        return f"{left + where / last * width:.1f} {top + height - value / (4 * step) * height:.1f}"
+
+    drawn = []
+    for mark in range(5):
+        x, y = left + mark / 4 * width, top + height - mark / 4 * height
+        drawn += [
+            f'<path class="line" d="M{left} {y:.1f}h{width}"/>',
+            _text(left - 8, y + 4, f"{mark * step:g}", "end faint"),
+            _text(x, top + height + 18, f"{mark * last / 4:,.0f}", "middle faint"),
+        ]
+    drawn += _drawn(drawn_curves, place, top + height + 44)
+    return _picture(title, subtitle, drawn, top + height + 44 + 20 * len(drawn_curves))
+
+
+def _drawn(drawn_curves: Sequence[Curve], place: Callable[[float, float], str], legend: float) -> list[str]:
+    """The curves, and below them which is which."""
+    drawn = []
     for number, curve in enumerate(drawn_curves):
-        y = top + height + 44 + 20 * number
+        y = legend + 20 * number
         path = "L".join(place(*point) for point in curve.points)
         drawn += [
             f'<path class="curve s{number % 4}" d="M{path}"/>',
-            f'<path class="curve s{number % 4}" d="M{left} {y - 4}h26"/>',
-            _text(left + 36, y, curve.label),
+            f'<path class="curve s{number % 4}" d="M70 {y - 4}h26"/>',
+            _text(106, y, curve.label),
         ]
-    return _picture(title, subtitle, drawn, top + height + 44 + 20 * len(drawn_curves))
+    return drawn
+
+
+def _round_up(value: float) -> float:
+    """1, 2 or 5 times a power of ten, the next that is not below it."""
+    power: float = 10.0 ** math.floor(math.log10(value))
+    return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= value)
 
 
 def _duration(microseconds: float) -> str:

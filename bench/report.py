@@ -1,6 +1,6 @@
 """A run as text for the terminal: its heading, the tables, the notes."""
 
-from bench import tables
+from bench import sizing, tables
 from bench.results import Results
 
 LEGEND = (
@@ -17,9 +17,11 @@ def render(results: Results) -> str:
     rest = [
         tables.latency(results),
         tables.memory(results),
+        tables.endurance(results),
         tables.starts(results),
         tables.transfers(results),
         tables.compared(results),
+        *sizing.measured(results),
         *(tables.verdicts(results, label) for label in tables.our_labels(results)),
     ]
     parts = [

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from bench.alone import Alone
+from bench.endurance import Endurance
 from bench.idle import Idle
 from bench.latency import Found
+from bench.limits import Limited
 from bench.machine import Cores, Machine
 from bench.nginx import Handshakes
 from bench.probe import Connection
@@ -64,7 +67,11 @@ class Results:
         transfers: 1 GiB each.
         starts: seconds from the start of a front's process to its first answer, by the front's label.
         idle: memory with idle connections.
+        endurance: memory over many requests.
         latency: at constant rates.
+        alone: what one of ours takes by itself, by the front's label, with few certificates and with many.
+        workers: memory with so many workers, just started, by the front's label.
+        limits: ours under limits of CPU time, by the front's label.
         variants: ours with a setting changed, by the variant's name and the front's label.
         notes: what was missing, what failed, what to keep in mind.
     """
@@ -81,15 +88,20 @@ class Results:
     transfers: list[Transfer] = field(default_factory=list)
     starts: dict[str, list[float]] = field(default_factory=dict)
     idle: list[Idle] = field(default_factory=list)
+    endurance: list[Endurance] = field(default_factory=list)
     latency: list[Found] = field(default_factory=list)
     variants: dict[str, dict[str, Compared]] = field(default_factory=dict)
+    alone: dict[str, list[Alone]] = field(default_factory=dict)
+    workers: dict[str, dict[int, Memory]] = field(default_factory=dict)
+    limits: dict[str, list[Limited]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     took: float = 0.0
 
     @property
     def any(self) -> bool:
         """Whether anything was measured."""
-        return bool(self.samples or self.transfers or self.starts or self.idle or self.latency or self.variants)
+        steps = (self.samples, self.transfers, self.starts, self.idle, self.latency, self.variants, self.endurance)
+        return any((*steps, self.alone, self.workers, self.limits))
 
 
 def write(results: Results, directory: Path = DIRECTORY) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bench import floors, variants
 from bench.latency import APP, Found
 from bench.loads import LOADS, Mode
+from bench.peers import NGINX
 from bench.proc import Memory
 from bench.results import Results
 from bench.rounds import Sample, Spread, ratio, spread
@@ -202,6 +203,17 @@ def memory(results: Results) -> Table:
     return Table("memory, MiB", header, rows)
 
 
+def endurance(results: Results) -> Table:
+    """Resident memory in MiB as requests are answered."""
+    shares = (0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 1.0)
+    header = ["memory, MiB", "at start", *(f"after {share:.0%} of them" for share in shares[1:]), "requests"]
+    rows = [
+        [one.front, *(f"{one.at(share) / MIB:.1f}" for share in shares), f"{one.answered:,}"]
+        for one in results.endurance
+    ]
+    return Table("memory over many requests, MiB", header, rows)
+
+
 def starts(results: Results) -> Table:
     """Seconds to the first answer."""
     rows = [[label, _figure(spread(seconds), 2)] for label, seconds in results.starts.items()]
@@ -247,6 +259,39 @@ def verdicts(results: Results, label: str) -> Table:
         for verdict in floors.judge(results, label)
     ]
     return Table(f"floors for {label}", ["", "measured", "floor", "goal", "reached"], rows)
+
+
+# ------------------------------------------------------------------ in short
+
+
+def summary(results: Results) -> Table:
+    """Ours beside nginx for who reads no more than this: the plainest load, the worst one, the tail and the memory.
+
+    What was not measured of both has no row.
+    """
+    ours = next(iter(our_labels(results)), "")
+    loads = dict(_samples(results, "http"))
+    ratios = {name: ratio(by_front.get(ours, []), by_front.get(NGINX, [])) for name, by_front in loads.items()}
+    measured = {name: found.median for name, found in ratios.items() if found}
+    worst = min(measured, key=lambda name: measured[name], default="")
+    tails = {found.course.target: found.at("99") for found in results.latency if _at_half_of(ours, found)}
+    rows = []
+    for title, name in (("CPU time for a request", "small"), ("the same under the worst of all loads", worst)):
+        if name in measured:
+            costs_of = [_median(loads[name][label], lambda sample: sample.cpu_us, 1) for label in (NGINX, ours)]
+            rows.append([f"{title}: {BY_NAME[name].title}", *(f"{cost} us" for cost in costs_of)])
+    both = [tails.get(label) for label in (NGINX, ours)]
+    if all(both):
+        cells = [f"{tail.median / 1000:.1f} ms" for tail in both if tail]
+        rows.append([f"p99 of both at half of {ours}'s capacity", *cells])
+    facts = [results.fronts.get(label) for label in (NGINX, ours)]
+    if all(one and one.after for one in facts):
+        rows.append(["memory after all loads", *(f"{_mib(one.after)} MiB" for one in facts if one)])
+    return Table("in short", ["one core for each", NGINX, ours], rows)
+
+
+def _at_half_of(front: str, found: Found) -> bool:
+    return found.course.of == front and not found.course.rotating
 
 
 # ------------------------------------------------------------------ what they share

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import documents, report, results, tables
+from bench.endurance import Endurance
 from bench.idle import Idle
 from bench.latency import APP, Course, Found
 from bench.machine import Cores, Machine
@@ -18,7 +19,10 @@ from bench.transfers import Transfer
 from bench.variants import Compared
 
 MIB = 1024**2
-PAGE = Path(documents.__file__).parent.parent / "docs" / "benchmarks.md"
+ROOT = Path(documents.__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+SIZING = ROOT / "docs" / "sizing.md"
+README = ROOT / "README.md"
 LABELS = ("nginx", "plain aiohttp", "tlsproxy")
 
 
@@ -61,6 +65,7 @@ def whole() -> Results:
             Found(Course("tlsproxy", 12_500, "tlsproxy", rotating=True), [sample(1, 300)], renewed=3),
         ],
         variants={"log": {"tlsproxy": Compared([sample(40)], [sample(38)], apart=True)}},
+        endurance=[Endurance("tlsproxy", [(0, 40 * 2**20), (500_000, 42 * 2**20), (1_000_100, 43 * 2**20)])],
         notes=["something was missing"],
         took=700.0,
     )
@@ -76,9 +81,11 @@ def test_a_run_that_was_written_is_read_again(whole: Results, tmp_path: Path) ->
     assert results.read(results.write(whole, tmp_path)) == whole
 
 
-def test_the_page_has_all_sections() -> None:
-    """Every section of the page is known, and every known one is on the page."""
+def test_the_pages_have_all_sections() -> None:
+    """Every section of a page is known, and every known one is on the page."""
     documents.with_sections(PAGE.read_text(), documents.sections(bare()))
+    documents.with_sections(SIZING.read_text(), documents.sizing_sections(bare()))
+    documents.with_sections(README.read_text(), documents.in_short(bare()))
 
 
 def test_a_page_with_another_section_is_refused() -> None:
@@ -90,20 +97,38 @@ def test_a_page_with_another_section_is_refused() -> None:
 
 def test_page_and_pictures_are_written_whole_and_again(whole: Results, tmp_path: Path) -> None:
     """Date, versions and command stand with the figures; writing twice changes nothing; pictures are well-formed."""
-    (tmp_path / "benchmarks.md").write_text(PAGE.read_text())
-    written = documents.write(whole, tmp_path)
-    page = (tmp_path / "benchmarks.md").read_text()
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for one in (PAGE, SIZING):
+        (docs / one.name).write_text(one.read_text())
+    (tmp_path / "README.md").write_text(README.read_text())
+    written = documents.write(whole, docs)
+    page = (docs / "benchmarks.md").read_text()
     for shown in ("`python -m bench --write-docs`", "2026-11-21T12:00", "nginx 1.22.1", "something was missing"):
         assert shown in page
     assert "| 100 B, keep-alive | 21.0 | 101.0 | 41.0 | 0.51 (0.50-0.52) | 2.46 |" in page
+    assert "| tlsproxy | 40.0 | 42.0 | 42.0 | 42.0 | 43.0 | 43.0 | 43.0 | 1,000,100 |" in page
     assert "| small responses, to nginx | 0.51 | 0.62 | 0.85 | NOT reached |" in page
-    documents.write(whole, tmp_path)
-    assert (tmp_path / "benchmarks.md").read_text() == page
+    assert "| p99 of both at half of tlsproxy's capacity | 0.2 ms | 0.4 ms |" in (tmp_path / "README.md").read_text()
+    documents.write(whole, docs)
+    assert (docs / "benchmarks.md").read_text() == page
     pictures = [path for path in written if path.suffix == ".svg"]
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     for picture in pictures:
         ET.parse(picture)  # noqa: S314 (made by ourselves a moment ago)
-        assert f"]({picture.relative_to(tmp_path)})" in page
+        assert f"]({picture.relative_to(docs)})" in page
+
+
+def test_the_summary_has_the_worst_news(whole: Results) -> None:
+    """Beside the plainest load stands the one that ours bears worst beside nginx; nothing of what was not measured."""
+    whole.samples["10k"] = {"nginx": [sample(20)], "tlsproxy": [sample(80)]}
+    assert tables.summary(whole).rows == [
+        ["CPU time for a request: 100 B, keep-alive", "21.0 us", "41.0 us"],
+        ["the same under the worst of all loads: 10 kB, keep-alive", "20.0 us", "80.0 us"],
+        ["p99 of both at half of tlsproxy's capacity", "0.2 ms", "0.4 ms"],
+        ["memory after all loads", "40.0 MiB", "40.0 MiB"],
+    ]
+    assert tables.summary(bare()).rows == []
 
 
 def test_added_latency_is_that_over_the_app_alone(whole: Results) -> None:

@@ -62,11 +62,12 @@ def test_loads_and_directions_are_chosen_by_name() -> None:
     plan = make_plan(make_parser().parse_args(["--loads", "1g-up,small"]))
     assert [load.name for load in plan.loads] == ["small"]
     assert plan.directions == ["up"]
-    assert (plan.variants, plan.latency, plan.idle, plan.starts) == ([], False, (), False)
+    assert (plan.variants, plan.latency, plan.idle, plan.starts, plan.endurance) == ([], False, (), False, False)
 
 
 def test_what_is_no_load_of_the_table_has_a_name_too() -> None:
-    """Latency, idle connections, starts and changed settings are chosen in the same way."""
-    plan = make_plan(make_parser().parse_args(["--loads", "latency,idle,start,log"]))
+    """Latency, idle connections, starts, endurance and changed settings are chosen in the same way."""
+    plan = make_plan(make_parser().parse_args(["--loads", "latency,idle,start,alone,limits,endurance,log"]))
     assert (plan.loads, plan.latency, plan.idle, plan.starts) == ([], True, (1000, 10_000), True)
+    assert (plan.alone, plan.limits, plan.endurance) == (True, True, True)
     assert [variant.name for variant in plan.variants] == ["log"]

@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.pictures import Bar, Curve, Group, bars, curves
+from bench.pictures import Bar, Curve, Group, bars, curves, lines
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -54,6 +54,18 @@ def test_curves_are_well_formed(drawn: list[Curve]) -> None:
     """With nothing to show too; every curve is named."""
     picture = curves("title", "subtitle", drawn)
     assert {curve.label for curve in drawn} <= set(texts(picture))
+
+
+@pytest.mark.parametrize(
+    ("points", "marks"),
+    [
+        ([], {"0", "1", "2", "3", "4"}),
+        ([(0, 50.0), (1_000_000, 53.0)], {"0", "20", "40", "60", "80", "250,000", "1,000,000"}),
+    ],
+)
+def test_lines_begin_at_nothing(points: list[tuple[float, float]], marks: set[str]) -> None:
+    """Both scales do, so that what hardly grows looks like it; with nothing to show it is a picture too."""
+    assert marks <= set(texts(lines("title", "subtitle", [Curve("a", points)])))
 
 
 def test_both_grounds_are_thought_of() -> None:
