@@ -6,7 +6,7 @@ IMAGE ?= tlsproxy
 PYTHON_IMAGE ?= docker.io/library/python:3.13-slim
 LOCK := --quiet --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help demo test check bench bench-quick image test-image lock format clean
+.PHONY: help demo test check docs bench bench-quick image test-image lock format clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ check: $(VENV)/.dev  ## lint, format, types, dead code
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+# Without --quiet, which keeps --strict from counting warnings.
+docs: $(VENV)/.docs  ## the pages of docs/ as a site: dist/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 
 bench: $(VENV)/.dev  ## side by side with nginx, haproxy, caddy and others: a quarter of an hour
 	@$(BIN)/python -m bench $(ARGS)
@@ -64,4 +68,8 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run
 	@$(BIN)/python -m pip install -qq --group dev
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	@$(BIN)/python -m pip install -qq --group docs
 	@touch $@

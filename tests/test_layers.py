@@ -52,6 +52,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.admin.app_check",
         "tlsproxy.life",
         "tlsproxy.following",
+        "tlsproxy.imports",  # loads it before a fork, and uses nothing of it
         "tlsproxy.pulse",
         "tlsproxy.serving",
         "tlsproxy.sidecar",
@@ -81,6 +82,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.workers",
         "tlsproxy.settings_process",  # its child leaves SIGINT to the parent
     ),
+    "ctypes": ("tlsproxy.heap",),
     "threading": (),
     "subprocess": (),
 }
@@ -122,6 +124,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.listening": (),
     "tlsproxy.admission": ("tlsproxy.listening", "tlsproxy.repeats", "tlsproxy.measures"),
     "tlsproxy.open_files": (),
+    "tlsproxy.heap": (),
+    "tlsproxy.imports": (),
     "tlsproxy.signals": ("tlsproxy.diagnostics",),
     "tlsproxy.health": ("tlsproxy.exits",),
     "tlsproxy.following": (),
@@ -149,6 +153,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.admission",
         "tlsproxy.diagnostics",
         "tlsproxy.admin.health",
+        "tlsproxy.heap",
         "tlsproxy.output",
         "tlsproxy.turns",
         "tlsproxy.pulse",
@@ -217,6 +222,10 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.pulse",
         "tlsproxy.proxy",  # reads what the rooms declare, when a document is made
         "tlsproxy.tls",
+        "tlsproxy.admin.metrics",
+        "tlsproxy.serving",
+        "tlsproxy.sidecar",
+        "tlsproxy.verbs",
         *SHARED,
     ),
     "tlsproxy.check": (
@@ -249,6 +258,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.exits",
         "tlsproxy.diagnostics",
     ),
+    "tlsproxy.verbs": ("tlsproxy.inject.options", "tlsproxy.import_nginx.options"),
     "tlsproxy.cli": (
         "tlsproxy.sidecar",
         "tlsproxy.check",
@@ -258,12 +268,12 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.environment",
         "tlsproxy.settings",
         "tlsproxy.settings_process",
+        "tlsproxy.imports",
         "tlsproxy.diagnostics",
         "tlsproxy.exits",
+        "tlsproxy.verbs",
         "tlsproxy.inject.command",
-        "tlsproxy.inject.options",
         "tlsproxy.import_nginx.command",
-        "tlsproxy.import_nginx.options",
         "tlsproxy.tls.development",  # `dev-cert` is this module's function and nothing else
         "tlsproxy.tls.files",
     ),
@@ -289,6 +299,8 @@ CHASSIS = (
     "tlsproxy.turns",
     "tlsproxy.repeats",
     "tlsproxy.open_files",
+    "tlsproxy.heap",
+    "tlsproxy.imports",
     "tlsproxy.exits",
 )
 """What every sidecar of the family is built on, and the proxy is one of them."""
@@ -487,5 +499,6 @@ def test_help_needs_nothing() -> None:
     """What the command line imports at once is the standard library and plain values."""
     at_once = {known for node in MODULES["tlsproxy.cli"].body if isinstance(node, ast.Import | ast.ImportFrom)
                for known in imports(node)}  # fmt: skip
-    assert {known for known in at_once if known.startswith("tlsproxy")} <= {"tlsproxy", "tlsproxy.exits"}
+    ours = {known for known in at_once if known.startswith("tlsproxy")}
+    assert ours <= {"tlsproxy", "tlsproxy.exits", "tlsproxy.verbs"}
     assert {known.split(".")[0] for known in at_once} & {*LIBRARIES, "logging", "json"} == set()

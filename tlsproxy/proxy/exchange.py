@@ -366,15 +366,17 @@ class Exchange(Record):
             return
         self._leave()
         if self.status:
+            self._service.journal.ended(self, refusal)
             stream.cut()
-        else:
-            self.status = refusal.status
-            fields, body = answer(refusal, self.request_id)
-            chunks = [] if self._for_head else [body]
-            self.sent = sum(map(len, chunks))
-            framing: Framing = NO_BODY if self._for_head else BY_LENGTH
-            stream.start(lines(refusal.status, phrase(refusal.status), fields), framing, chunks, end=True)
+            return
+        self.status = refusal.status
+        fields, body = answer(refusal, self.request_id)
+        chunks = [] if self._for_head else [body]
+        self.sent = sum(map(len, chunks))
+        framing: Framing = NO_BODY if self._for_head else BY_LENGTH
+        # The operator is told before the client is.
         self._service.journal.ended(self, refusal)
+        stream.start(lines(refusal.status, phrase(refusal.status), fields), framing, chunks, end=True)
 
     def _leave(self) -> None:
         """Have nothing to do with the client or the app any more."""
