@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from tlsproxy.app_address import AppAddress
 from tlsproxy.proxy.exchange import Service
@@ -126,6 +127,32 @@ class Scene:
         self.pool.sweep(now)
 
 
+class Plain(asyncio.Protocol):
+    """What stands in place of TLS: its transport has taken what it is given when `write` returns, as TLS has."""
+
+    def __init__(self, above: Callable[[], asyncio.Protocol]) -> None:
+        self._above = above
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        upper = self._above()
+        tcp = cast("asyncio.Transport", transport)
+        tcp.set_protocol(upper)
+        upper.connection_made(cast("asyncio.Transport", Copying(tcp)))
+
+
+class Copying:
+    """A transport that copies what it is to write."""
+
+    def __init__(self, tcp: asyncio.Transport) -> None:
+        self._tcp = tcp
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._tcp, name)
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._tcp.write(bytes(data))
+
+
 @contextlib.asynccontextmanager
 async def proxied(
     limits: Limits | None = None,
@@ -149,7 +176,7 @@ async def proxied(
     lines.settle = journal.settle
     pool = Pool(AppAddress(*listener.sockets[0].getsockname()), limits, timeouts, journal.tally)
     service = answering(journal) if answering else Service(pool, fixes or Fixes(), timeouts, journal)
-    server = Server(Frontend(service, Forwarding(), limits, timeouts, journal).front)
+    server = Server(Frontend(service, Forwarding(), limits, timeouts, journal).front, Plain)
     front = await loop.create_server(server, "127.0.0.1", 0)
     scene = Scene(server, pool, journal, lines, front.sockets[0].getsockname()[1], app)
     try:

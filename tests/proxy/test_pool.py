@@ -14,7 +14,7 @@ import uvloop
 
 from tests.proxy.loopback import proxied, until
 from tlsproxy.app_address import AppAddress
-from tlsproxy.proxy.heads import Field, Response
+from tlsproxy.proxy.heads import Field, Piece, Response
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.pool import Lending, Pool
 from tlsproxy.proxy.refusals import (
@@ -258,10 +258,10 @@ class Guest:
         app.sendall(OK)
         await until(lambda: self.whole)
 
-    def respond(self, response: Response, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+    def respond(self, response: Response, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field]) -> None:
         self.relay(chunks, end=end, trailers=trailers)
 
-    def relay(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+    def relay(self, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field]) -> None:
         if end:
             assert self.upstream is not None
             self.whole = True

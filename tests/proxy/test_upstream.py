@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.proxy.loopback import turns, until
-from tlsproxy.proxy.heads import Field, Response
+from tlsproxy.proxy.heads import Field, Piece, Response
 from tlsproxy.proxy.refusals import AppFault, AppInvalid, AppReset, AppTruncated
 from tlsproxy.proxy.upstream import Upstream
 
@@ -47,18 +47,18 @@ class Borrower:
     def interim(self, response: Response) -> None:
         self.interims.append(response.status)
 
-    def respond(self, response: Response, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+    def respond(self, response: Response, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field]) -> None:
         assert self.response is None
         self.response = response
         self.calls.append("respond")
         self._take(chunks, end, trailers)
 
-    def relay(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+    def relay(self, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field]) -> None:
         assert self.response is not None
         self.calls.append("relay")
         self._take(chunks, end, trailers)
 
-    def _take(self, chunks: Sequence[bytes], end: bool, trailers: Sequence[Field]) -> None:
+    def _take(self, chunks: Sequence[Piece], end: bool, trailers: Sequence[Field]) -> None:
         assert not self.ended
         self.body += b"".join(chunks)
         if end:

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Protocol
 
 from tlsproxy.proxy.fixes import Fixes
-from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, UPGRADE, Field, Framing, Response, for_app, lines
+from tlsproxy.proxy.heads import BY_LENGTH, NO_BODY, UPGRADE, Field, Framing, Piece, Response, for_app, lines
 from tlsproxy.proxy.journal import Client, Journal, Record
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.pool import Pool
@@ -55,14 +55,14 @@ class Stream(Protocol):
         """Send a 1xx response."""
 
     def start(
-        self, head: bytes, framing: Framing, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field] = ()
+        self, head: bytes, framing: Framing, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field] = ()
     ) -> None:
         """Send the head and what there is of the body; with `end` the response is whole and the stream is left.
 
         A framing of BY_LENGTH or NO_BODY promises that the head says so; with the others the stream frames the body.
         """
 
-    def send(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field] = ()) -> None:
+    def send(self, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field] = ()) -> None:
         """Send more of the body."""
 
     def switch(self, head: bytes, tunnel: Tunnel) -> None:
@@ -281,7 +281,7 @@ class Exchange(Record):
         if rest:
             tunnel.app.data_received(rest)
 
-    def respond(self, response: Response, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+    def respond(self, response: Response, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field]) -> None:
         """Pass on the response's head and what has come of its body, in one call."""
         stream = self._stream
         assert stream is not None
@@ -293,7 +293,7 @@ class Exchange(Record):
         if end:
             self._service.journal.ended(self)
 
-    def relay(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+    def relay(self, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field]) -> None:
         """Pass on more of the body."""
         stream = self._stream
         assert stream is not None
@@ -302,7 +302,7 @@ class Exchange(Record):
         if end:
             self._service.journal.ended(self)
 
-    def _passing(self, chunks: Sequence[bytes], *, end: bool) -> None:
+    def _passing(self, chunks: Sequence[Piece], *, end: bool) -> None:
         """Count what goes to the client; a whole response gives the connection back before the client has it."""
         for chunk in chunks:
             self.sent += len(chunk)

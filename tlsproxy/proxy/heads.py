@@ -18,6 +18,9 @@ from tlsproxy.proxy.request import Request, Told
 Field = tuple[bytes, bytes]
 """A header field: its name as it was written, its value without the white space around it."""
 
+Piece = bytes | memoryview
+"""A piece of a body; one that is a view lies where the next read goes, and is good until whoever has it returns."""
+
 # ---------------------------------------------------------------------------- what a name means
 
 # A kind is what is done with a field (two bits: pass it on, note its value) and a number that tells the noted apart.

@@ -20,6 +20,7 @@ from tlsproxy.proxy.heads import (
     SET_COOKIE,
     UPGRADE,
     Field,
+    Piece,
     Response,
     from_app,
     passes_as_trailer,
@@ -53,7 +54,8 @@ DONE: Final = 2
 class ResponseReader:
     """Reads one response after the other from the bytes of a connection; does no I/O.
 
-    After each `feed` its attributes tell what has come since: the owner takes `chunks` and `interims` and empties them.
+    After each `feed` its attributes tell what has come since: the owner takes `chunks` and `interims` and empties them,
+    before what was fed is written over.
 
     Old apps end lines with a bare LF, fold fields and say a length twice. Reading so all the time would cost each
     request 2 us, so a head that the strict reading refuses is read once more, leniently; what could split the response
@@ -113,7 +115,7 @@ class ResponseReader:
         """What was read of a head that is not whole; None once the response was handed on."""
         self.part: Part = HEAD
         self.response: Response | None = None
-        self.chunks: list[bytes] = []
+        self.chunks: list[Piece] = []
         self.trailers: tuple[Field, ...] = ()
 
     def feed(self, data: memoryview) -> None:
@@ -169,10 +171,10 @@ class ResponseReader:
         if size < remaining:
             self._remaining = remaining - size
             if size:
-                self.chunks.append(bytes(data))
+                self.chunks.append(data)
             return data[size:]
         if remaining:
-            self.chunks.append(bytes(data[:remaining]))
+            self.chunks.append(data[:remaining])
         self._remaining = 0
         self.part = DONE
         return data[remaining:]

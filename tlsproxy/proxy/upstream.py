@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from tlsproxy.proxy.app_reads import buffer, last_words, view
-from tlsproxy.proxy.heads import NO_BODY, Field, Response
+from tlsproxy.proxy.heads import NO_BODY, Field, Piece, Response
 from tlsproxy.proxy.refusals import AppFault, AppInvalid, AppReset, AppTruncated
 from tlsproxy.proxy.response_reader import BODY, DONE, ResponseReader
 from tlsproxy.proxy.tunnel import AppEnd
@@ -22,10 +22,10 @@ class Borrower(Protocol):
     def interim(self, response: Response) -> None:
         """A 1xx response has come."""
 
-    def respond(self, response: Response, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+    def respond(self, response: Response, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field]) -> None:
         """The head has come, with the pieces of body that came in the same read; `end`: the response is whole."""
 
-    def relay(self, chunks: Sequence[bytes], *, end: bool, trailers: Sequence[Field]) -> None:
+    def relay(self, chunks: Sequence[Piece], *, end: bool, trailers: Sequence[Field]) -> None:
         """More of the body has come."""
 
     def lost(self, fault: AppFault, *, heard: bool) -> None:
