@@ -308,3 +308,24 @@ async def test_accepting_is_tried_again(
     ]
     await until(lambda: len(scene.open) == 3)
     assert scene.admission.waiting == 0
+
+
+@staged
+async def test_who_is_not_accepted_is_noticed(
+    scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody waits and a loop that tells nothing takes nobody, it rests, says why, and takes them then."""
+    monkeypatch.setattr(admission, "_RETRY", 0.01)
+    port = await scene.port()
+    if isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+        return  # asyncio's own loops do all that themselves
+    for listener in scene.admission._listeners:
+        listener.stop()
+    scene.knock(port)
+    await until(lambda: scene.admission.waiting)
+    with no_more_open_files():
+        scene.admission.sweep(0.0)
+        await until(lambda: "can't be accepted: Too many open files" in caplog.text)
+    await until(lambda: scene.open)
+    scene.knock(port)
+    await until(lambda: len(scene.open) == 2)

@@ -44,6 +44,9 @@ class Admission:
         self._resumption: asyncio.Task[None] | None = None
         """Kept because a loop keeps its tasks weakly."""
         self._repeats = Repeats()
+        self._seen = 0
+        """How many had been accepted at the last sweep."""
+        self._accepted = 0
         self.admitted = 0
         """Connections that have been accepted and have not ended."""
         self.pauses = 0
@@ -87,6 +90,15 @@ class Admission:
             self._pausing = False
             self._resume()
 
+    def sweep(self, now: float) -> None:
+        """Look for what uvloop does not tell: that accepting fails (ENOBUFS, say), and is tried again without rest."""
+        stuck = not self._pausing and self._resumption is None and self._accepted == self._seen and self.waiting
+        self._seen = self._accepted
+        if stuck and not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+            for listener in self._listeners:
+                listener.stop()
+            self._resume(by_hand=True)
+
     @property
     def waiting(self) -> int:
         """Connections in the kernel's backlog."""
@@ -107,6 +119,7 @@ class Admission:
     def _admit(self, factory: Callable[[], asyncio.BaseProtocol]) -> asyncio.BaseProtocol:
         protocol = factory()
         self.admitted += 1
+        self._accepted += 1
         if self.admitted >= self._limit:
             # Not at once: with its server uvloop would close the connection that it is about to hand over.
             asyncio.get_running_loop().call_soon(self._pause)
@@ -126,12 +139,16 @@ class Admission:
                 f"; {untold} more times since the last such line" if untold else "",
             )
 
-    def _resume(self) -> None:
-        self._resumption = asyncio.get_running_loop().create_task(self._start(), name="accept again")
+    def _resume(self, *, by_hand: bool = False) -> None:
+        start = self._start(by_hand=by_hand)
+        self._resumption = asyncio.get_running_loop().create_task(start, name="accept again")
 
-    async def _start(self) -> None:
+    async def _start(self, *, by_hand: bool = False) -> None:
+        """Accept; `by_hand`: the first of each port without the loop, since only so an error becomes known."""
         try:
             for listener in self._listeners:
+                if by_hand:
+                    await listener.accept()
                 if not self._pausing:
                     await listener.start()
         except OSError as error:
@@ -142,7 +159,9 @@ class Admission:
                     _RETRY,
                     f"; {untold} more times since the last such line" if untold else "",
                 )
-            asyncio.get_running_loop().call_later(_RETRY, self._resume)
+            asyncio.get_running_loop().call_later(_RETRY, partial(self._resume, by_hand=by_hand))
+        else:
+            self._resumption = None
 
 
 class _Listener:
@@ -168,6 +187,16 @@ class _Listener:
         await server.start_serving()
         if self._server is server:
             self._socket.listen(BACKLOG)
+
+    async def accept(self) -> None:
+        """Take the first of the backlog, if there is one.
+
+        Raises:
+            OSError: it can't be had.
+        """
+        with suppress(BlockingIOError):
+            connection, _ = self._socket.accept()
+            await asyncio.get_running_loop().connect_accepted_socket(self.factory, connection)
 
     def stop(self) -> None:
         """Accept no more; may be called twice."""

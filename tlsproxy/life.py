@@ -187,8 +187,16 @@ def run(life: Life, make: Callable[[Life], Program]) -> Exit:
         try:
             return runner.run(_run(life, make))
         finally:
-            # A loop that is closed gives signals back to the kernel, and one more would be what the process ends with.
-            signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+            _heed_no_more(runner.get_loop())
+
+
+def _heed_no_more(loop: asyncio.AbstractEventLoop) -> None:
+    """Ignore signals: a loop that is closed gives them back to the kernel, and the process would end with one."""
+    # The mask is this thread's alone; it is for the moment in which nobody has the signal.
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+    for number in HEEDED:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def _run(life: Life, make: Callable[[Life], Program]) -> Exit:

@@ -178,7 +178,8 @@ class Serving:
         """Look at every deadline, and write what lines there are, until cancelled."""
         while True:
             now = await self._pulse.beat()
-            sweeps = [self._acceptor.sweep, self._pool.sweep, *(server.sweep for server in self._servers)]
+            sweeps = [self._admission.sweep, self._acceptor.sweep, self._pool.sweep]
+            sweeps += [server.sweep for server in self._servers]
             for sweep in sweeps:
                 try:
                     sweep(now)

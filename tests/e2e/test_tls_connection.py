@@ -210,6 +210,15 @@ def test_a_request_and_close_notify_may_come_together(client: TlsClient, app: Sc
     assert client.ended == "close_notify"
 
 
+def test_many_chunks_and_close_notify_may_come_together(client: TlsClient, app: ScriptedApp) -> None:
+    """It costs no part of a body that is not read at one go."""
+    app.answer(lambda request: response(b"%d" % len(request.body)))
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    client.tls.write(head + b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n")
+    client.finish_sending()
+    assert client.read_response().body == b"2000"
+
+
 def test_the_end_is_announced(client: TlsClient, app: ScriptedApp) -> None:
     """The sidecar says close_notify before FIN, so that a client can tell an end from a cut."""
     client.get("/", "Connection: close")

@@ -300,6 +300,18 @@ def test_announced(reading: Reading) -> None:
     assert (reading.feed.body_expected, reading.feed.announced) == (True, 0)
 
 
+def test_many_chunks_are_read_in_parts(reading: Reading) -> None:
+    """Of a read full of small chunks no more is used at one go than takes a moment, and all of it in the end."""
+    reading.give(CHUNKED_HEAD)
+    count = 3 * feed_module._AT_ONCE
+    piece, rest = reading.feed.body(b"1\r\nx\r\n" * count)
+    assert (len(piece), len(rest)) == (feed_module._AT_ONCE, 6 * (count - feed_module._AT_ONCE))
+    assert reading.feed.body_expected
+    reading.give(rest, b"0\r\n\r\n", GET)
+    came = [(len(message.body), message.whole) for message in reading.messages]
+    assert came == [(count - len(piece), True), (0, True)]
+
+
 def test_a_chunk_is_read_before_it_is_whole(reading: Reading) -> None:
     """Nothing of a body is waited for."""
     reading.give(CHUNKED_HEAD + b"5\r\nhe")

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from tests.proxy.loopback import Scene, Wire, proxied, turns, until
+from tlsproxy.proxy.feed import _AT_ONCE
 from tlsproxy.proxy.limits import Limits, Timeouts
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -99,6 +100,41 @@ def test_a_client_that_pipelines_without_end_is_held() -> None:
                 await answer(client)
             await until(lambda: "idle" in repr(front))
             assert "held" not in repr(front)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["goes on", "ends"])
+def test_many_small_chunks_are_read_in_turns(ends: bool) -> None:
+    """Others have their turn between them, and every one arrives, though the client ends behind the last."""
+    count = 4000
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client = await scene.client()
+            client.send(b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+            app = await scene.accept()
+            await app.head()
+            others, over = 0, False
+
+            async def take_turns() -> None:
+                nonlocal others
+                while not over:
+                    await asyncio.sleep(0)
+                    others += 1
+
+            taking = asyncio.create_task(take_turns())
+            client.send(b"1\r\nx\r\n" * count + b"0\r\n\r\n")
+            if ends:
+                client.end()
+            body = await asyncio.wait_for(app.reader.readuntil(b"\r\n0\r\n\r\n"), 5)
+            over = True
+            assert body.count(b"x") == count
+            await taking
+            assert others > count / _AT_ONCE
+            if not ends:
+                app.send(OK)
+                await answer(client)
 
     run(scene())
 

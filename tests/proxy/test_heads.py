@@ -420,6 +420,23 @@ def test_who_waits_for_100(value: bytes, waits: bool) -> None:
     assert b"Expect: " + value in lines(result.head)
 
 
+@pytest.mark.parametrize(
+    ("framing", "passes"),
+    [
+        (None, True),
+        ((b"Content-Length", b"0"), True),
+        ((b"Content-Length", b"4"), False),
+        ((b"Transfer-Encoding", b"chunked"), False),
+    ],
+)
+def test_no_change_of_protocol_is_offered_beside_a_body(framing: Field | None, passes: bool) -> None:
+    """Some apps' parsers take the body for the new protocol's, or for a request; without a body all read alike."""
+    fields = [HOST, (b"Connection", b"Upgrade"), (b"Upgrade", b"foo"), *([framing] if framing else [])]
+    request = asked(Head(fields, method="POST"), stranger(), b"id")
+    assert (b"Upgrade: foo" in request.head) is passes
+    assert (request.told.offered == b"foo") is passes
+
+
 # ---------------------------------------------------------------------------- responses
 
 LENGTH_5: Field = (b"Content-Length", b"5")

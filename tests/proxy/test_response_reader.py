@@ -264,6 +264,21 @@ def test_what_is_no_response(data: bytes, cut: Callable[[bytes], list[bytes]]) -
         hear(cut(data))
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\x15\x03\x03\x00\x02\x02\x46", "the app speaks TLS itself, and plain HTTP is wanted"),
+        (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", "the app speaks HTTP/2 alone, and HTTP/1.1 is wanted"),
+        (b"220 mail.example ESMTP\r\n", "what the app says is not HTTP/1.1"),
+    ],
+)
+def test_another_protocol_is_named(data: bytes, said: str) -> None:
+    """An operator who has given the wrong port is told what answers there."""
+    with pytest.raises(AppInvalid) as refused:
+        hear([data])
+    assert str(refused.value) == said
+
+
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -280,10 +295,11 @@ def test_a_response_in_place_of_a_chunk() -> None:
         hear([CHUNKED, OK + b"Content-Length: 6\r\n\r\nforged"])
 
 
-def test_trailers_are_bounded() -> None:
-    """Trailers without end are given up, as heads are."""
+@pytest.mark.parametrize("trailer", [b"X: " + b"y" * 1000, b"X:", b"Content-Length: 1"])
+def test_trailers_are_bounded(trailer: bytes) -> None:
+    """Trailers without end are given up, as heads are, be they small or such as are dropped; and soon."""
     with pytest.raises(AppInvalid):
-        hear([CHUNKED + b"0\r\n", *[b"X: " + b"y" * 1000 + b"\r\n"] * 400])
+        hear([CHUNKED + b"0\r\n", *[(trailer + b"\r\n") * 100] * 1000])
 
 
 @pytest.mark.parametrize("fold", [b"\r\n\t", b"\r\n   ", b"\n "])

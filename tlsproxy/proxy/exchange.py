@@ -21,7 +21,6 @@ from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.pool import Pool
 from tlsproxy.proxy.refusals import (
     AppFault,
-    AppInvalid,
     AppTimeout,
     BodyTimeout,
     ClientGone,
@@ -266,9 +265,6 @@ class Exchange(Record):
         stream, upstream = self._stream, self._upstream
         assert stream is not None
         assert upstream is not None
-        if not self._body_ended:
-            self.fail(AppInvalid("a change of protocol before the request was whole"))
-            return
         self._stream = self._upstream = None
         self.status = 101
         service = self._service

@@ -199,7 +199,7 @@ class Front(asyncio.Protocol):
         """Read on, or keep what comes before its turn."""
         if self._lingering:
             return
-        if self._feed.body_expected or (self._exchange is None and not self._tail and not self.slow):
+        if not self._tail and (self._feed.body_expected or (self._exchange is None and not self.slow)):
             self._read(data)
         else:
             self._keep(data)
@@ -211,6 +211,9 @@ class Front(asyncio.Protocol):
                     data = self._read_head(data)
                 elif self._feed.body_expected:
                     data = self._read_body(self._exchange, data)
+                    if data and self._feed.body_expected:
+                        self._put_off(data)
+                        break
                 else:
                     self._keep(data)
                     break
@@ -263,9 +266,17 @@ class Front(asyncio.Protocol):
         if len(self._tail) > _TAIL:
             self._pause(_BY_TAIL)
 
+    def _put_off(self, data: bytes) -> None:
+        """Keep the rest of what takes long to read, and let others have their turn before it."""
+        self._tail = data
+        self._pause(_BY_TAIL)
+        self._frontend.loop.call_soon(self._read_tail)
+
     def _read_tail(self) -> None:
         """Go on with what was kept, unless its turn has not come yet."""
-        if self._exchange is None and self._tail and not self.slow and not self._lingering:
+        in_body = self._feed.body_expected
+        ready = not self._held & _BY_EXCHANGE if in_body else self._exchange is None and not self.slow
+        if ready and self._tail and not self._lingering:
             data, self._tail = self._tail, b""
             self._resume(_BY_TAIL)
             self._read(data)
@@ -283,6 +294,9 @@ class Front(asyncio.Protocol):
         """
         if self._half_closed:
             return False
+        while self._tail and self._feed.body_expected:
+            data, self._tail = self._tail, b""
+            self._read(data)
         self._half_closed = True
         return not self._lingering and not self._feed.body_expected and (self._exchange is not None or bool(self._tail))
 
@@ -395,6 +409,8 @@ class Front(asyncio.Protocol):
         """Take more of it."""
         if self._feed.body_expected:
             self._deadline = monotonic() + self._frontend.timeouts.body
+            if self._tail:
+                self._frontend.loop.call_soon(self._read_tail)
         self._resume(_BY_EXCHANGE)
 
     def _pause(self, why: int) -> None:

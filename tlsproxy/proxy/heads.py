@@ -241,9 +241,10 @@ def _ask(noted: Mapping[int, bytes], lines: list[bytes]) -> tuple[bytes, bool]:
 def _offered(noted: Mapping[int, bytes]) -> bytes:
     """The protocols that a request offers to change to (RFC 9110 section 7.8), except HTTP's own.
 
-    An app that changed to h2c would be sent requests that nobody here has looked at.
+    An app that changed to h2c would be sent requests that nobody here has looked at. Nor is anything offered beside a
+    body: some parsers (httptools, and so uvicorn) take the body for bytes of the new protocol, or for a request.
     """
-    if not _options(noted.get(CONNECTION, b"")).upgrade:
+    if CODING in noted or noted.get(LENGTH, b"").strip(b"0") or not _options(noted.get(CONNECTION, b"")).upgrade:
         return b""
     offered = (protocol.strip(b" \t") for protocol in noted[UPGRADE].split(b","))
     return b", ".join(protocol for protocol in offered if protocol and not _HTTP.match(protocol))

@@ -16,6 +16,7 @@ from tlsproxy.proxy.head_mending import WHOLE_HEAD, mended
 from tlsproxy.proxy.heads import (
     BY_CHUNKS,
     BY_CLOSE,
+    LENGTH,
     NO_BODY,
     SET_COOKIE,
     UPGRADE,
@@ -40,9 +41,20 @@ _KNOWN = 512
 _KNOWN_LENGTH = 1024
 _END = b"\r\n\r\n"
 
+# What else it may be: an alert of TLS (RFC 8446 section 5.1), SETTINGS (RFC 9113 section 6.5).
+_OTHER = re.compile(rb"(?P<tls>\x15\x03)|(?P<h2>\0\0.\x04\0\0\0\0\0)|(?!HTTP/)", re.DOTALL)
+_SPOKEN = {
+    "tls": "the app speaks TLS itself, and plain HTTP is wanted",
+    "h2": "the app speaks HTTP/2 alone, and HTTP/1.1 is wanted",
+    None: "what the app says is not HTTP/1.1",
+}
+
 # For what can't be read again: Apache 1.3 pads the last sizes of a body, when the first chunks have long been handed
 # on, and an interim response that asks to close is none the less followed by the final one.
 _ALWAYS = {"lenient_spaces_after_chunk_size": True, "lenient_data_after_close": True, "lenient_keep_alive": True}
+
+# The colon, the blank and the end of line of a field.
+_AROUND = 4
 
 # Where in a response a reader stands.
 Part = Literal[0, 1, 2]
@@ -116,7 +128,7 @@ class ResponseReader:
         self.part: Part = HEAD
         self.response: Response | None = None
         self.chunks: list[Piece] = []
-        self.trailers: tuple[Field, ...] = ()
+        self.trailers: list[Field] = []
 
     def feed(self, data: memoryview) -> None:
         """Read on.
@@ -212,6 +224,8 @@ class ResponseReader:
         if self._kept is None or self._lenient:
             raise self._fault or AppInvalid(str(error)) from error
         whole = b"".join((*self._kept, data)).lstrip(b"\r\n")
+        if _HOPELESS.match(whole) and (other := _OTHER.match(whole)):
+            raise AppInvalid(_SPOKEN[other.lastgroup]) from error
         if WHOLE_HEAD.match(whole) or _HOPELESS.match(whole):
             self._read_again(whole)
 
@@ -273,12 +287,13 @@ class ResponseReader:
             value = self._harmless(value)
         if self.part == HEAD:
             self._fields.append((name, value.rstrip(b" \t")))
-        elif self.part == BODY and passes_as_trailer(name):
-            self._head_size += len(name) + len(value)
+        elif self.part == BODY:
+            self._head_size += len(name) + len(value) + _AROUND
             if self._head_size > self.MAX_HEAD:
                 self._fault = self._too_large()
                 raise self._fault
-            self.trailers += ((name, value.rstrip(b" \t")),)
+            if passes_as_trailer(name):
+                self.trailers.append((name, value.rstrip(b" \t")))
 
     def _harmless(self, value: bytes) -> bytes:
         """A value that is one line to every reader."""
@@ -306,10 +321,21 @@ class ResponseReader:
             self._fault = fault
             raise
         if status < 200:
-            self.interims.append(response)
+            self._note_interim(response, ends=not parser.should_keep_alive())
             return
+        if self._lenient:
+            # Chunks are read strictly, whether they came with the head or later.
+            parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
         self.response = response
         self.part = DONE if response.framing == NO_BODY else BODY
+
+    def _note_interim(self, response: Response, *, ends: bool) -> None:
+        """Take an interim response; `ends`: by what it says, the connection ends with it."""
+        if ends and LENGTH in response.noted:
+            # llhttp does not forget that length then, and reads the final one's digits behind it: a body without end.
+            self._fault = AppInvalid("an interim response with a length that ends the connection")
+            raise self._fault
+        self.interims.append(response)
 
     def on_body(self, chunk: bytes) -> None:
         """A piece of the body, without its framing."""
