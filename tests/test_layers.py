@@ -82,9 +82,9 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.workers",
         "tlsproxy.settings_process",  # its child leaves SIGINT to the parent
     ),
-    "ctypes": ("tlsproxy.heap",),
     "threading": (),
     "subprocess": (),
+    "ctypes": ("tlsproxy.heap", "tlsproxy.hardening"),
 }
 """Each library and the rooms and modules that may know it; nobody else may."""
 
@@ -126,6 +126,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.open_files": (),
     "tlsproxy.heap": (),
     "tlsproxy.imports": (),
+    "tlsproxy.hardening": (),
     "tlsproxy.signals": ("tlsproxy.diagnostics",),
     "tlsproxy.health": ("tlsproxy.exits",),
     "tlsproxy.following": (),
@@ -175,6 +176,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.tls.catalogue",
         "tlsproxy.settings",
         "tlsproxy.exits",
+        *SHARED,
     ),
     "tlsproxy.workers.remote": ("tlsproxy.workers.messages", "tlsproxy.workers.channel"),
     "tlsproxy.workers.supervisor": (
@@ -269,6 +271,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.settings",
         "tlsproxy.settings_process",
         "tlsproxy.imports",
+        "tlsproxy.hardening",
         "tlsproxy.diagnostics",
         "tlsproxy.exits",
         "tlsproxy.verbs",
@@ -301,6 +304,7 @@ CHASSIS = (
     "tlsproxy.open_files",
     "tlsproxy.heap",
     "tlsproxy.imports",
+    "tlsproxy.hardening",
     "tlsproxy.exits",
 )
 """What every sidecar of the family is built on, and the proxy is one of them."""

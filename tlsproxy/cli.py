@@ -51,9 +51,11 @@ def _open_standard_streams() -> None:
 def _run(_: argparse.Namespace) -> int:
     import signal
 
+    from tlsproxy.hardening import harden
     from tlsproxy.imports import prepare
     from tlsproxy.settings_process import settings_process
 
+    kept = harden()
     prepare()
     # They would end a process that does not know yet what to do at them.
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
@@ -61,17 +63,19 @@ def _run(_: argparse.Namespace) -> int:
     with settings_process(_declared) as outcome:
         from tlsproxy.sidecar import run
 
-        reading = _usable(outcome())
+        reading = _usable(outcome(), kept)
     return run(reading.settings, reading.shown)
 
 
 def _check(options: argparse.Namespace) -> int:
+    from tlsproxy.hardening import harden
     from tlsproxy.settings_process import settings_process
 
+    kept = harden()
     with settings_process(_declared) as outcome:
         from tlsproxy.check import check
 
-        reading = _usable(outcome())
+        reading = _usable(outcome(), kept)
     return check(reading.settings, options.sni)
 
 
@@ -119,13 +123,13 @@ def _declared() -> "type[Settings]":
     return Settings
 
 
-def _usable(outcome: "Outcome[Settings]") -> "PlainReading[Settings]":
-    """The settings, with logging set up as they say; when they are refused, the end."""
+def _usable(outcome: "Outcome[Settings]", warnings: Iterable[str] = ()) -> "PlainReading[Settings]":
+    """The settings, with logging set up as they say and warnings told; when they are refused, the end."""
     from tlsproxy.settings_process import Refusal
 
     if isinstance(outcome, Refusal):
         _refuse(outcome.status, outcome.message, outcome.warnings)
-    _log_as_set(outcome.settings, outcome.warnings)
+    _log_as_set(outcome.settings, (*outcome.warnings, *warnings))
     return outcome
 
 

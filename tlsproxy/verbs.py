@@ -62,7 +62,9 @@ def _with_verbs() -> "tuple[argparse.ArgumentParser, argparse._SubParsersAction[
 
     dev_cert = verb("dev-cert", "make a development CA and certificate")
     dev_cert.add_argument("directory", type=Path, metavar="DIR", help="where to; made when it is missing")
-    dev_cert.add_argument("names", nargs="*", metavar="NAME", help="names besides localhost, 127.0.0.1 and ::1")
+    dev_cert.add_argument(
+        "names", nargs="*", default=[], metavar="NAME", help="names besides localhost, 127.0.0.1 and ::1"
+    )
     dev_cert.add_argument("--force", action="store_true", help="replace a pair that is there")
 
     from tlsproxy.import_nginx import options as import_options  # noqa: PLC0415 - each is of a room of its own

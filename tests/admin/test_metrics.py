@@ -134,6 +134,18 @@ def test_processes_are_added_up() -> None:
     assert both["process_resident_memory_bytes"] > alone["process_resident_memory_bytes"]
 
 
+def test_files_are_counted_by_their_own_process() -> None:
+    """What other processes tell of their open files counts, and not what can be seen of them: they may hide it."""
+    told = Measure("process_open_fds", "gauge", "Open files.", (), {(): 1000})
+    with subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            text = render([*MEASURES, told], (other.pid,))[0].decode()
+        finally:
+            other.kill()
+    (value,) = re.findall(r"^process_open_fds (\S+)$", text, re.MULTILINE)
+    assert float(value) == process_values(())["process_open_fds"] + 1000
+
+
 def test_cpu_of_processes_that_have_ended_is_kept() -> None:
     """What a process has seen end counts with it: the sum of all is a counter, and does not go back."""
     spending = (

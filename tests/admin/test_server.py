@@ -4,10 +4,12 @@ import asyncio
 import http.client
 import json
 import logging
+import resource
+import select
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 import uvloop
@@ -227,6 +229,44 @@ def test_reflects_nothing(port: int, data: bytes, caplog: pytest.LogCaptureFixtu
     assert b"marker" not in answer.lower()
     assert b"\r\nServer:" not in answer
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("begin", "more", "status"),
+    [
+        (b"GET /", b"a" * 65536, b"400"),
+        (b"GET /livez HTTP/1.1\r\nMarker: ", b"a" * 65536, b"400"),
+        (b"GET /livez HTTP/1.1\r\n", b"Marker: a\r\n" * 6000, b"400"),
+        pytest.param(
+            b"POST /status HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n",
+            b"a" * 65536,
+            b"405",
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(
+            b"GET /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"8000\r\n" + b"a" * 0x8000 + b"\r\n",
+            b"200",
+            marks=pytest.mark.soak,
+        ),
+    ],
+    ids=["line", "field", "fields", "body", "chunks"],
+)
+def test_nothing_without_end_is_read(port: int, begin: bytes, more: bytes, status: bytes) -> None:
+    """A head or body without end is answered and hung up on within seconds, and what came of it is not kept."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(begin)
+        answer = b""
+        with suppress(ConnectionError):
+            while True:
+                connection.sendall(more)
+                if select.select([connection], [], [], 0)[0]:
+                    answer += connection.recv(65536)
+    # What is hung up on while it goes on sending may lose its answer.
+    assert answer[9:12] in {status, b""}
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024, "KiB"
+    assert ask(port, "/livez")[0].status == 200
 
 
 def test_idle_connections_do_not_keep_probes_out(port: int) -> None:

@@ -12,7 +12,7 @@ from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
 from tests.e2e.raw_client import RawClient, get
 from tests.e2e.scripted_app import AppConnection, ScriptedApp, response
-from tests.e2e.sidecar_process import Sidecar
+from tests.e2e.sidecar_process import Sidecar, looking_into
 from tlsproxy import __version__
 
 PATHS = ["/livez", "/startupz", "/readyz", "/status", "/metrics"]
@@ -169,9 +169,10 @@ def test_connections_are_counted_by_state(shared_sidecar: Sidecar, app: Scripted
 def listening_ports(pid: int) -> set[int]:
     """The TCP ports on which a process listens (proc(5))."""
     own = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            own.add(str(link.readlink()))
+    with looking_into():
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                own.add(str(link.readlink()))
     ports = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:

@@ -25,7 +25,7 @@ from tests.e2e.polling import wait_until, wait_until_gone
 from tests.e2e.ports import free_port
 from tests.e2e.raw_client import RawClient, get
 from tests.e2e.scripted_app import AppConnection, ScriptedApp, response
-from tests.e2e.sidecar_process import Sidecar
+from tests.e2e.sidecar_process import Sidecar, looking_into
 
 LONG = "30s"
 MANY = 14
@@ -122,6 +122,10 @@ def test_one_scrape_tells_of_all(pair: Sidecar) -> None:
     assert after.value("tlsproxy_build_info") == 1
     resident = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 for pid in family(pair))
     assert after.value("process_resident_memory_bytes") == pytest.approx(resident, rel=0.05)
+    with looking_into():
+        alone, ours = (len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (pair.pid, pids(pair)[0]))
+    # Another thread's look-up, or a connection that only just ends, is one more.
+    assert after.value("process_open_fds") == pytest.approx(alone + 2 * ours, abs=4)
 
 
 def test_status_tells_of_all(pair: Sidecar) -> None:

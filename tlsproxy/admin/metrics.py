@@ -19,19 +19,23 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _START = "process_start_time_seconds"
 _CPU = "process_cpu_seconds_total"
+_FILES = "process_open_fds"
 
 
 def render(measures: Iterable[Measure], processes: Iterable[int] = ()) -> tuple[bytes, str]:
     """One scrape: the measures, read in a single pass, and the `process_*` family.
 
     Args:
-        measures: in the order in which they are shown.
+        measures: in the order in which they are shown. Where `process_open_fds` is one, it is what the other processes
+            have counted themselves, and counts in place of what the kernel would say of them.
         processes: ids of those whose `process_*` are added to this one's; memory that they share counts for each.
 
     Returns:
         The text and its content type.
     """
-    families = [*measures, *process_measures(processes)]
+    told = {measure.name: measure for measure in measures}
+    counted = told.pop(_FILES, None)
+    families = [*told.values(), *process_measures(processes, counted)]
     return "".join(line for family in families for line in _lines(family)).encode(), CONTENT_TYPE
 
 
@@ -68,12 +72,20 @@ def _escaped(text: str) -> str:
 # --- The processes ------------------------------------------------------------------------------------------
 
 
-def process_measures(others: Iterable[int] = ()) -> Iterator[Measure]:
+def process_measures(others: Iterable[int] = (), counted: Measure | None = None) -> Iterator[Measure]:
     """The `process_*` of this process and others together; the start is this one's."""
     own, *more = map(_process, ("self", *map(str, others)))
     for name, (help_, value) in own.items():
         rest = 0.0 if name == _START else sum(process[name][1] for process in more if name in process)
+        if name == _FILES and counted is not None:
+            rest = _only(counted)
         yield Measure(name, "counter" if name.endswith("_total") else "gauge", help_, (), {(): value + rest})
+
+
+def _only(measure: Measure) -> float:
+    (value,) = measure.samples.values()
+    assert not isinstance(value, Distribution)
+    return value
 
 
 def _process(pid: str) -> Mapping[str, tuple[str, float]]:

@@ -9,14 +9,17 @@ import logging
 import pickle
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsproxy import assembly
 from tlsproxy.exits import Exit
 from tlsproxy.life import loop_factory, settle_memory
+from tlsproxy.measures import Measure
 from tlsproxy.serving import Serving
 from tlsproxy.signals import dump_stacks
 from tlsproxy.tls.catalogue import Catalogue, Supply
@@ -159,7 +162,14 @@ class Worker:
     async def _telling(self) -> messages.Telling:
         serving = self._serving
         alive = await serving.live()
-        return messages.Telling(alive.ok, await serving.status(), await serving.measures())
+        return messages.Telling(alive.ok, await serving.status(), [*await serving.measures(), *_open_files()])
+
+
+def _open_files() -> Iterator[Measure]:
+    """What only the process itself may count, once it can't be looked into (tlsproxy/hardening.py)."""
+    with suppress(OSError):
+        count = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        yield Measure("process_open_fds", "gauge", "Open files.", (), {(): count})
 
 
 def _by_variable(
