@@ -1,6 +1,6 @@
 """What old apps say, row by row of the tables in docs/http.md: understood and passed on well-formed, or refused.
 
-A row without answers here fails, and so do answers without a row.
+A row without answers here fails, and so do answers without a row. What is refused are files: tests/corpus/responses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.corpus.library import Message, groups
 from tests.e2e.messages import Fields
 from tests.e2e.raw_client import TlsClient, get
 from tests.e2e.scripted_app import AppConnection, ScriptedApp, response
@@ -146,85 +147,8 @@ TOLERATED: Mapping[str, Sequence[Said]] = {
     "bytes behind the response": [Said(response(b"abc") + b"d"), Said(response(b"abc") + response(b"forged"))],
 }  # fmt: skip
 
-REFUSED: Mapping[str, Sequence[bytes]] = {
-    "`Content-Length` together with `Transfer-Encoding`": [
-        OK + LENGTH + CODING + b"\r\n3\r\nabc\r\n" + LAST,
-        OK + CODING + LENGTH + b"\r\n3\r\nabc\r\n" + LAST,
-        b"HTTP/1.0 200 OK\r\n" + LENGTH + CODING + b"\r\n3\r\nabc\r\n" + LAST,
-    ],
-    "lengths that differ": [
-        OK + LENGTH + b"Content-Length: 4\r\n\r\nabcd",
-        OK + b"Content-Length: 3, 4\r\n\r\nabcd",
-        OK + LENGTH + b"Content-Length : 4\r\n\r\nabcd",
-    ],
-    "a length that is empty, or no number of up to 18 digits": [
-        OK + b"Content-Length: %b\r\n\r\nabc" % length
-        for length in (b"", b"+3", b"-3", b"3;", b"3 3", b"0x3", b"three", b"3,", b"\xb3", b"9" * 19, b"9" * 5000)
-    ],
-    "a coding other than `chunked`, several, or an empty one": [
-        OK + b"Transfer-Encoding: %b\r\n\r\n3\r\nabc\r\n0\r\n\r\n" % coding
-        for coding in (b"", b"identity", b"gzip", b"gzip, chunked", b"chunked, chunked", b"chunked,", b"xchunked")
-    ] + [OK + CODING * 2 + b"\r\n" + LAST],
-    "a NUL in a field or in the reason phrase": [
-        with_line(b"HTTP/1.1 200 O\0K\r\n").answer,
-        with_field(b"X: a\0b").answer,
-        with_field(b"X\0: a").answer,
-    ],
-    "a bare CR, also as the end of a line": [
-        with_field(b"X: a\rSet-Cookie: b=c").answer,
-        with_field(b"X: a\r").answer,
-        with_line(b"HTTP/1.1 200 OK\r").answer,
-        response(b"abc").replace(b"\r\n", b"\r"),
-        OK + LENGTH + b"\r\r\nabc",
-    ],
-    "a blank at the beginning of the line behind the status line": [with_field(b" X: y").answer],
-    "a line without a colon, or with nothing before it": [
-        with_field(b"nonsense").answer,
-        with_field(b": nameless").answer,
-        with_field(b"HTTP/1.1 200 OK").answer,
-    ],
-    "a name that is no token": [with_field(name + b": y").answer for name in (b"X Y", b"X(Y", b"X\xe9", b"X\x01")],
-    "a status that is no number from 100 to 999": [
-        with_line(b"HTTP/1.1 %b OK\r\n" % status).answer
-        for status in (b"", b"0", b"20", b"099", b"1000", b"2OO", b"+20")
-    ],
-    "a status line with a tab in it": [
-        with_line(b"HTTP/1.1\t200 OK\r\n").answer,
-        with_line(b"HTTP/1.1 200\tOK\r\n").answer,
-    ],
-    "another protocol's name, or HTTP/0.9": [
-        with_line(name + b" 200 OK\r\n").answer for name in (b"ICY", b"http/1.1", b"HTTP/2", b"HTTP/0.9", b"HTTP/1.10")
-    ],
-    "no head at all": [b"<html>abc</html>", b"abc\r\n\r\nabc", b"SSH-2.0-OpenSSH\r\n", b"\x15\x03\x01\x00\x02\x02F"],
-    "a head above 256 KiB": [OK + b"X: " + b"y" * 400_000, with_field(*[b"X: y"] * 60_000).answer],
-    "a chunk's size that is no hexadecimal number": [
-        CHUNKED + size + b"\r\nabc\r\n0\r\n\r\n"
-        for size in (b"", b"g", b"3g", b"0x3", b"+3", b"-3", b"3_0", b" 3", b"3 bytes", b"3\r", b"1" + b"0" * 16)
-    ],
-    "lines that end in a bare LF, between chunks": [
-        CHUNKED + b"2\nab\n1\nc\n0\n\n",
-        CHUNKED.replace(b"\r\n", b"\n") + b"3\nabc\n0\n\n",
-    ],
-    "extensions of chunks that are not well-formed": [
-        CHUNKED + b"3;\r\nabc\r\n" + LAST,
-        CHUNKED + b'3 ; a = "b\x01\xe9\r\nabc\r\n' + LAST,
-    ],
-    "trailers that are no fields, or a length": [
-        CHUNKED + b"3\r\nabc\r\n0\r\nnonsense\r\n\r\n",
-        CHUNKED + b"3\r\nabc\r\n0\r\n: z\r\n\r\n",
-        CHUNKED + b"3\r\nabc\r\n0\r\nContent-Length: 3\r\n\r\n",
-    ],
-    "a chunk that does not end where its size says": [
-        CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n",
-        CHUNKED + b"5\r\nabc\r\n0\r\n\r\n",
-        CHUNKED + b"3\r\nabc0\r\n\r\n",
-        CHUNKED + b"3\r\nabc\r0\r\n\r\n",
-    ],
-    "101, when no change of protocol was asked for": [
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n",
-        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n\r\n",
-    ],
-}  # fmt: skip
+# These are files, and tests/e2e/test_splitting.py tries each.
+REFUSED = [group.row for group in groups("responses") if group.row]
 
 TOLERATED_ROWS = table("http.md", "### What is tolerated of old apps")
 REFUSED_ROWS = table("http.md", "### What is refused of old apps")
@@ -233,7 +157,7 @@ REFUSED_ROWS = table("http.md", "### What is refused of old apps")
 def test_each_row_is_tested() -> None:
     """The tables of the documentation and those above have the same rows."""
     assert [row[0] for row in TOLERATED_ROWS] == list(TOLERATED)
-    assert [row[0] for row in REFUSED_ROWS] == list(REFUSED)
+    assert [row[0] for row in REFUSED_ROWS] == REFUSED
 
 
 def once(app: ScriptedApp, answer: bytes, ends: bool = False) -> None:
@@ -272,16 +196,14 @@ def test_what_is_tolerated(client: TlsClient, app: ScriptedApp, said: Said, kept
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(answer, id=f"{name} {number}")
-        for name, *_ in REFUSED_ROWS
-        for number, answer in enumerate(REFUSED.get(name, ()))
-    ],
+    "message",
+    [pytest.param(group.messages[0], id=group.name) for group in groups("responses") if group.row],
 )
-def test_what_is_refused(client: TlsClient, app: ScriptedApp, answer: bytes) -> None:
-    """Nothing of it is passed on, and its connection carries no other request."""
-    once(app, answer)
-    assert_ours(client.get(), 502, "http_protocol_error")
+def test_what_is_refused(client: TlsClient, app: ScriptedApp, message: Message) -> None:
+    """Nothing of it is passed on, the answer says so, and its connection carries no other request."""
+    once(app, message.data)
+    assert_ours(
+        client.ask(get().replace(b"GET", message.method.encode(), 1), message.method), 502, "http_protocol_error"
+    )
     assert client.get().body == b"next"
     assert len(app.connections) == 2

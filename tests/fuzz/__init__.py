@@ -1,0 +1,1 @@
+"""Fuzzing: what must hold of any bytes, and who thinks them up (Hypothesis every day, atheris by name)."""
