@@ -1,4 +1,4 @@
-"""Pictures as SVG by string templates: bars in groups, curves over percentiles, lines.
+"""Pictures as SVG by string templates: bars in groups, curves over percentiles and over time, lines.
 
 Readable on light and dark ground. Knows numbers and labels, and nothing of a bench.
 """
@@ -159,6 +159,43 @@ def _round_up(value: float) -> float:
     """1, 2 or 5 times a power of ten, the next that is not below it."""
     power: float = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= value)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A value over time: what it is, and points of seconds and value, the seconds ascending."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+
+
+PANEL, PANEL_STEP = 64, 96
+
+
+def over_time(title: str, subtitle: str, panels: Sequence[Panel]) -> str:
+    """Panels one below the other over the same time, each on a scale of its own from 0."""
+    left, width = 70, WIDTH - 100
+    end = max((seconds for panel in panels for seconds, _ in panel.points), default=1) or 1
+    drawn = []
+    for number, panel in enumerate(panels):
+        bottom = TOP + 24 + PANEL + number * PANEL_STEP
+        highest = max((value for _, value in panel.points), default=1) or 1
+        places = [f"{left + x / end * width:.1f} {bottom - y / highest * PANEL:.1f}" for x, y in panel.points]
+        drawn += [
+            _text(left, bottom - PANEL - 8, panel.label, "group"),
+            f'<path class="line" d="M{left} {bottom}h{width}M{left} {bottom - PANEL}h{width}"/>',
+            _text(left - 8, bottom - PANEL + 4, f"{highest:.4g}", "end faint"),
+            _text(left - 8, bottom + 4, "0", "end faint"),
+        ]
+        if places:
+            drawn.append(f'<path class="curve s0" d="M{"L".join(places)}"/>')
+    bottom = TOP + 24 + PANEL + (len(panels) - 1) * PANEL_STEP
+    drawn += [_text(left, bottom + 18, "0", "middle faint"), _text(left + width, bottom + 18, _span(end), "end faint")]
+    return _picture(title, subtitle, drawn, bottom + 30)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def _duration(microseconds: float) -> str:

@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.pictures import Bar, Curve, Group, bars, curves, lines
+from bench.pictures import Bar, Curve, Group, Panel, bars, curves, lines, over_time
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -66,6 +66,13 @@ def test_curves_are_well_formed(drawn: list[Curve]) -> None:
 def test_lines_begin_at_nothing(points: list[tuple[float, float]], marks: set[str]) -> None:
     """Both scales do, so that what hardly grows looks like it; with nothing to show it is a picture too."""
     assert marks <= set(texts(lines("title", "subtitle", [Curve("a", points)])))
+
+
+@pytest.mark.parametrize("points", [[], [(0, 0)], [(1, 40), (2, 60), (300, 50)]])
+def test_panels_are_well_formed(points: list[tuple[float, float]]) -> None:
+    """With nothing to show too; every panel is named, and has its highest value at its scale's end."""
+    shown = texts(over_time("title", "subtitle", [Panel("a & b", points), Panel("c", [(0, 7)])]))
+    assert {"a & b", "c", "7"} <= set(shown)
 
 
 def test_both_grounds_are_thought_of() -> None:

@@ -40,14 +40,14 @@ def program(name: str, package: str) -> str:
 
 
 @contextmanager
-def running(arguments: list[str], port: int, directory: Path) -> Iterator[None]:
-    """A server process that listens on `port`, with `directory` as its own.
+def running(arguments: list[str], port: int, directory: Path, cwd: Path | None = None) -> Iterator[int]:
+    """The pid of a server process that listens on `port`, with `directory` as its own, and started there but for `cwd`.
 
     What it says is in the file `output` of that directory, and in the AssertionError of one that does not start.
     """
     output = directory / "output"
     with output.open("wb") as file:
-        process = subprocess.Popen(arguments, cwd=directory, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        process = subprocess.Popen(arguments, cwd=cwd or directory, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
     def listens() -> bool:
         assert process.poll() is None, f"{arguments} has ended: {output.read_text()}"
@@ -56,7 +56,7 @@ def running(arguments: list[str], port: int, directory: Path) -> Iterator[None]:
 
     try:
         wait_until(listens, f"{arguments} listens", STARTED_WITHIN)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:

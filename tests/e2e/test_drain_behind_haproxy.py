@@ -126,7 +126,7 @@ def restart(launch: Launch, app_port: int, restarts: int, directory: Path) -> Lo
 
 @pytest.mark.soak
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("restarts", [20])
+@pytest.mark.parametrize("restarts", [12])
 def test_no_request_fails(
     launch: Launch,
     tmp_path_factory: pytest.TempPathFactory,

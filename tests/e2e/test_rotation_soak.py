@@ -24,9 +24,9 @@ from tests.e2e.traffic import Traffic, echo
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
 
 PAGE = resource.getpagesize()
-SECONDS = 40.0
+SECONDS = 25.0
 LATEST = 2.0
-RELOADS = 500
+RELOADS = 300
 PIECES = 5
 """The memory is looked at so often while the reloads go on."""
 MEMORY = 2 * 1024 * 1024
