@@ -6,7 +6,7 @@ IMAGE ?= tlsproxy
 PYTHON_IMAGE ?= docker.io/library/python:3.13-slim
 LOCK := --quiet --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help demo test check docs bench bench-quick image test-image lock format clean
+.PHONY: help demo test check docs fuzz bench bench-quick image test-image audit lock format clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ check: $(VENV)/.dev  ## lint, format, types, dead code
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/vulture
+
+# The second by name alone: pip install atheris, which has wheels for some versions of Python only.
+fuzz: $(VENV)/.dev  ## think up what could come in: Hypothesis, then atheris where it is (ARGS='requests --cases 1000000')
+	@$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz --timeout=600
+	@$(BIN)/python -m tests.fuzz $(ARGS) || test $$? -eq 77
 
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -44,6 +49,9 @@ image:  ## the container image, and beside it what it is made of: dist/*.cdx.jso
 
 test-image: $(VENV)/.dev  ## the tests of that image: a pod under podman
 	@TLSPROXY_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/container $(ARGS)
+
+audit: $(VENV)/.dev  ## known vulnerabilities in the image's dependencies, as the package index knows them
+	@$(BIN)/python deploy/image/audit.py requirements.lock || test $$? -eq 77
 
 lock: $(VENV)/.dev  ## the image's dependencies, pinned with hashes
 	@$(BIN)/pip-compile $(LOCK) --output-file requirements.lock pyproject.toml

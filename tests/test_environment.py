@@ -217,6 +217,12 @@ def test_pasted_key_is_masked() -> None:
     assert "MHc" not in str(error)
 
 
+def test_pasted_key_is_taken_for_nothing_else() -> None:
+    """Nor is one on a line of its own a path or a text: as such it would be shown wherever settings are."""
+    error = refused({"TOPZ_TITLE": "-----BEGIN PRIVATE KEY----- MHcCAQEEI -----END PRIVATE KEY-----"})
+    assert "TOPZ_TITLE=***: must be" in str(error)
+
+
 # Unknown names.
 
 

@@ -128,6 +128,7 @@ def test_hosts(host: str, read_as: str) -> None:
         ("two words", "must be an address or a host name"),
         ("*", "must be an address or a host name"),
         ("[]", "must be an address or a host name"),
+        ("[::1", "a host alone, without a port"),
     ],
 )
 def test_bad_hosts(host: str, reason: str) -> None:

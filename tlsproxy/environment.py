@@ -23,6 +23,8 @@ from tlsproxy.kinds import Kind
 S = TypeVar("S", bound="Environment")
 
 MASK = "***"
+_PRIVATE_KEY = "PRIVATE KEY"
+"""Of PEM's first and last line (RFC 7468), whatever the kind."""
 
 SECRET: Kind[SecretStr | None] = Kind(
     "secret", "text, which is shown nowhere", SecretStr, lambda secret: MASK if secret else ""
@@ -89,6 +91,9 @@ class Environment(BaseSettings):
         kind = _kind(cls.model_fields[str(info.field_name)])
         if kind is not SECRET and not value.isprintable():
             raise ValueError("it holds characters that can't be printed")
+        if kind is not SECRET and _PRIVATE_KEY in value:
+            # In place of a name or a path it would stand in the log and in /status.
+            raise ValueError("it holds a private key")
         return kind.parse(value)
 
 
@@ -399,4 +404,4 @@ def _problem(variable: Variable, given: _Given | None, reason: ValueError) -> Pr
 
 def _hidden(variable: Variable, text: str) -> bool:
     """Whether a value stays out of messages: a secret, or a key pasted into the wrong variable."""
-    return variable.secret or "PRIVATE KEY" in text
+    return variable.secret or _PRIVATE_KEY in text

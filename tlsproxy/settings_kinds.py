@@ -50,7 +50,7 @@ def parse_cert_names(text: str) -> tuple[str, ...]:
 
 def parse_host(text: str) -> str:
     """An address, an IPv6 one with or without its brackets, or a host name; no scheme and no port."""
-    host = text.removeprefix("[").removesuffix("]") if text.startswith("[") else text
+    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if "/" in host:
         raise ValueError("a host alone, without a scheme, a path or a network's width")
     if ":" in host or host[-1:].isdigit():

@@ -31,6 +31,21 @@ for place, _, _ in os.walk("/"):
     if os.access(place, os.W_OK):
         print(place)
 """
+PRINT_SEEN = """
+import os
+for name in ("environ", "mem", "maps", "root/certs/tls.key", "fd"):
+    try:
+        os.listdir("/proc/1/fd") if name == "fd" else open("/proc/1/" + name, "rb").read(1)
+    except PermissionError:
+        continue
+    except OSError:
+        pass
+    print(name)
+"""
+PRINT_METRICS = """
+import urllib.request
+print(urllib.request.urlopen("http://127.0.0.1:8444/metrics").read().decode())
+"""
 PRINT_CONTENTS = """
 import importlib.util, json, os, sys
 uncompiled, programs, needless = [], [], []
@@ -139,6 +154,14 @@ def test_runs_as_nobody(pod: Pod) -> None:
     assert lines["NoNewPrivs"] == "1"
     writable = [place for place in python(pod.sidecar, PRINT_WRITABLE).split() if not place.startswith(KERNELS)]
     assert writable == []
+
+
+def test_cannot_be_looked_into(pod: Pod) -> None:
+    """A process of the same user reads neither its memory nor its environment nor its files; its metrics go on."""
+    assert python(pod.sidecar, PRINT_SEEN) == ""
+    metrics = python(pod.sidecar, PRINT_METRICS)
+    for name in ("open_fds", "max_fds", "resident_memory_bytes"):
+        assert re.search(rf"^process_{name} [1-9]", metrics, re.MULTILINE), name
 
 
 def test_holds_what_it_runs(pod: Pod) -> None:

@@ -154,6 +154,13 @@ def test_ports(tmp_path: Path, listen: str, settings: dict[str, str]) -> None:
     } == settings
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "²", "٣", "-1"])
+def test_no_number_is_too_long(tmp_path: Path, number: str) -> None:
+    """What is no port for nginx is none here, and nothing that would have to be computed with."""
+    text = SERVER.replace("443 ssl", f"{number} ssl") % f"proxy_pass http://app:{number};"
+    assert number in str(imported(tmp_path, text))
+
+
 def test_a_trusting_proxy_header_is_told(tmp_path: Path) -> None:
     """nginx believes everybody, and here somebody has to be named."""
     assert "put your load balancer's addresses" in str(

@@ -28,6 +28,7 @@ spec:
         ("metadata.annotations.tlsproxy/injected", "x"),
         ("spec.containers[nobody].image", None),
         ("spec.ports[9].port", None),
+        (f"spec.ports[{'9' * 5000}].port", None),
         ("spec[web]", None),
         ("spec.containers.web", None),
     ],

@@ -67,6 +67,10 @@ def test_the_apps_port(spec: str, options: str, port: str) -> None:
         (BOTH, "--app-port http", "several ports could be the app's (a: 80 (http), b: 81 (http)); choose"),
         (TWO, "--app-port https", "no port is https (there are a: 80 (http), a: 81); name one"),
         (BOTH, "--app-port 99", "no port is 99 (there are a: 80 (http), b: 81 (http))"),
+        (BOTH, "--app-port 65536", "no port is 65536 (there are a"),
+        (NONE, "--app-port 0", "no container declares a TCP port; name"),
+        (NONE, f"--app-port {'9' * 5000}", "no container declares a TCP port; name"),
+        ("{containers: [{name: a, ports: [{containerPort: %s}]}]}" % ("9" * 5000), "", "no container declares a TCP"),
         (BOTH, "--app-container c", "no container is named c; see --app-container"),
         (NONE, "", "no container declares a TCP port; name the app's with --app-port"),
         ("{containers: []}", "", "there is no container in it; leave it out by --only"),
@@ -174,6 +178,7 @@ def test_all_that_is_refused_is_told_at_once() -> None:
         ("", "", ""),
         ("terminationGracePeriodSeconds: 10, ", "", "terminationGracePeriodSeconds: 30, "),
         ("terminationGracePeriodSeconds: 60, ", "", "terminationGracePeriodSeconds: 60, "),
+        (f"terminationGracePeriodSeconds: {'9' * 5000}, ", "", f"terminationGracePeriodSeconds: {'9' * 5000}, "),
         ("", "--set DRAIN_TIMEOUT=1m", ", terminationGracePeriodSeconds: 70"),
     ],
 )

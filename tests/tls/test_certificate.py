@@ -1,5 +1,6 @@
 """tlsproxy/tls/certificate.py."""
 
+import base64
 import subprocess
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -68,6 +69,14 @@ def test_parameters_before_an_elliptic_key_are_passed_over(tmp_path: Path) -> No
     private = serialization.load_pem_private_key(made[made.index(b"-----BEGIN EC PRIVATE") :], None)
     issued = Request(key=private).issue()  # type: ignore[arg-type]  # the union of all keys, of which this is one
     assert verdict(pem(issued.certificate), made).key_type == "ECDSA P-256"
+
+
+def test_a_name_of_an_unusual_type_is_damage() -> None:
+    """A certificate whose name is a bit string is refused in plain words: the library raises a TypeError there."""
+    mangled = DER.replace(b"\x0c\x09localhost", b"\x03\x09localhost")
+    assert mangled != DER
+    damaged = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(mangled) + b"-----END CERTIFICATE-----\n"
+    assert "tls.crt holds a damaged certificate" in refusal(damaged, KEY)
 
 
 def test_one_file_may_hold_both() -> None:

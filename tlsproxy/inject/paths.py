@@ -44,7 +44,8 @@ def child_at(node: Node, step: Step) -> Child | None:
 
 
 def _numbered(sequence: Sequence, number: str) -> Node | None:
-    return sequence.items[int(number)] if number.isdecimal() and int(number) < len(sequence.items) else None
+    known = number.isdecimal() and len(number) <= len(str(len(sequence.items))) and int(number) < len(sequence.items)
+    return sequence.items[int(number)] if known else None
 
 
 def way_to(root: Node, path: str) -> list[Child]:

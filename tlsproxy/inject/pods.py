@@ -62,7 +62,7 @@ def find_app(subject: Subject, asked: Asked) -> App:
             raise Refusal(subject.place, f"no container is named {asked.container}", "see --app-container")
     apps = [app for one in containers for app in _apps(one)]
     chosen = [app for app in apps if not asked.port or asked.port in app.ports]
-    if not chosen and len(containers) == 1 and asked.port.isdecimal():
+    if not chosen and len(containers) == 1 and _is_port(asked.port):
         # A port counts whether it is declared or not.
         return App(text_at(containers[0], "name"), containers[0], int(asked.port), "")
     if len(chosen) != 1:
@@ -78,8 +78,12 @@ def _containers(subject: Subject) -> tuple[Mapping, ...]:
 def _apps(container: Mapping) -> Iterator[App]:
     for port in mappings_at(container, "ports"):
         number = text_at(port, "containerPort")
-        if number.isdecimal() and text_at(port, "protocol", "TCP") == "TCP":
+        if _is_port(number) and text_at(port, "protocol", "TCP") == "TCP":
             yield App(text_at(container, "name"), container, int(number), text_at(port, "name"))
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535
 
 
 def _undecided(subject: Subject, apps: list[App], chosen: list[App], asked: Asked) -> Refusal:
@@ -230,7 +234,7 @@ def _allow_time(rewriting: Rewriting, settings: Settings) -> None:
     assert spec is not None
     given, needed = text_at(spec, "terminationGracePeriodSeconds"), sidecar.grace_period(settings)
     path, why = "spec.terminationGracePeriodSeconds", f"draining and stopping take up to {needed} s"
-    if given.isdecimal() and int(given) < needed:
+    if given.isdecimal() and len(given) <= len(str(needed)) and int(given) < needed:
         rewriting.replace(path, needed, why)
     elif not given and needed > _DEFAULT_GRACE:
         rewriting.add(path, needed, why)

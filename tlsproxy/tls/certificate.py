@@ -32,8 +32,9 @@ MAX_CHAIN = 16
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
-# What the library raises when it reads a part of a certificate that is not as it should be.
-_DAMAGED = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+# What the library raises when it reads a part of a certificate that is not as it should be; TypeError for a name of an
+# unusual type.
+_DAMAGED = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _MARKER = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 _CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
 _KEYS = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"})
@@ -201,8 +202,9 @@ def _certificates(material: Material) -> list[x509.Certificate]:
         certificates = list(dict.fromkeys(x509.load_pem_x509_certificate(pem) for pem in found))
         # Names are read lazily: whatever is wrong with them shows here and not later.
         _ = [(one.subject, one.issuer) for one in certificates]
-    except _DAMAGED as error:
-        raise MaterialError(f"{file} holds a damaged certificate: {error}") from None
+    except _DAMAGED:
+        # The library's words are of its parser's inside.
+        raise MaterialError(f"{file} holds a damaged certificate: copy it again as it was issued") from None
     return certificates
 
 

@@ -136,8 +136,9 @@ def _certificates(material: TrustMaterial) -> list[x509.Certificate]:
     try:
         found = [x509.load_pem_x509_certificate(pem) for label, pem in blocks if label == _CERTIFICATE]
         _ = [(one.subject, one.public_key(), one.extensions) for one in found]
-    except _DAMAGED as error:
-        raise MaterialError(f"{file} holds a damaged certificate: {error}") from None
+    except _DAMAGED:
+        what = "a damaged certificate, or one of a kind that is not known"
+        raise MaterialError(f"{file} holds {what}: copy it again as it was issued") from None
     if not found:
         raise MaterialError(f"{file} holds no certificate in PEM: no client could be verified")
     return list(dict.fromkeys(found))
@@ -158,8 +159,8 @@ def _lists(material: TrustMaterial) -> list[x509.CertificateRevocationList]:
     try:
         found = [x509.load_pem_x509_crl(pem) for label, pem in _blocks(material.lists, file) if label == _LIST]
         _ = [(one.issuer, one.next_update_utc, one.last_update_utc) for one in found]
-    except _DAMAGED as error:
-        raise MaterialError(f"{file} holds a damaged revocation list: {error}") from None
+    except _DAMAGED:
+        raise MaterialError(f"{file} holds a damaged revocation list: fetch it again") from None
     if not found:
         raise MaterialError(f"{file} holds no revocation list in PEM: convert it with openssl crl")
     return found
