@@ -72,6 +72,24 @@ def test_a_client_that_leaves_while_it_waits(client: TlsClient, app: ScriptedApp
     assert endings.within(began) < AT_ONCE
 
 
+def test_a_client_that_leaves_behind_many_chunks(client: TlsClient, app: ScriptedApp) -> None:
+    """So it does when its body took several turns to read, and its close_notify came with the last byte."""
+    endings = Endings()
+
+    def script(connection: AppConnection) -> None:
+        connection.read_request()
+        endings.watch(connection)
+
+    app.script(script)
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    client.tls.write(head + b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
+    client.finish_sending()
+    app.wait_for_requests(1)
+    began = time.monotonic()
+    leave_with_fin(client)
+    assert endings.within(began) < AT_ONCE
+
+
 @leaving
 def test_a_client_that_leaves_within_the_response(client: TlsClient, app: ScriptedApp, go: Leave) -> None:
     """So it does when the response has begun."""

@@ -243,6 +243,16 @@ def test_the_second_is_made_anew() -> None:
     assert "1970" not in lines[1]
 
 
+def test_a_line_that_can_not_be_made_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    """What goes wrong with one is told of, and all others are written."""
+    lines: list[str] = []
+    broken = record()
+    del broken.agent
+    JsonLines(lines.append).add((ended(record("/a")), ended(broken), ended(record("/b"))))
+    assert [json.loads(text)["target"] for text in lines] == ["/a", "/b"]
+    assert caplog.messages == ["the line of a request could not be written"]
+
+
 def test_each_line_has_its_own_time() -> None:
     """Lines that are written together tell when each request was over, not when they were written."""
     lines: list[str] = []

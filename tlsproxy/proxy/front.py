@@ -297,6 +297,8 @@ class Front(asyncio.Protocol):
         while self._tail and self._feed.body_expected:
             data, self._tail = self._tail, b""
             self._read(data)
+        if not self._tail:
+            self._resume(_BY_TAIL)
         self._half_closed = True
         return not self._lingering and not self._feed.body_expected and (self._exchange is not None or bool(self._tail))
 

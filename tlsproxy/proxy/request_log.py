@@ -4,6 +4,7 @@ A line is made from pieces that are remembered where they repeat (the time's sec
 and costs about two microseconds where several are made together. Whoever takes the lines writes them in batches.
 """
 
+import logging
 import re
 import time
 from abc import ABC, abstractmethod
@@ -11,6 +12,8 @@ from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii as _quoted
 
 from tlsproxy.proxy.journal import Client, Record
+
+_logger = logging.getLogger("tlsproxy")
 
 Sink = Callable[[str], None]
 """Takes one line with its end."""
@@ -52,7 +55,11 @@ class RequestLog(ABC):
             if second != self._second:
                 self._second = second
                 self._stamp = time.strftime(self.STAMP, time.gmtime(second))
-            sink(line(record, int((wall - second) * 1000)))
+            try:
+                sink(line(record, int((wall - second) * 1000)))
+            except Exception:
+                # The others' lines are written, and whoever's request came last has nothing to do with it.
+                _logger.exception("the line of a request could not be written")
 
     @abstractmethod
     def _line(self, record: Record, millisecond: int) -> str:
