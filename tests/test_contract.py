@@ -28,6 +28,7 @@ from tlsproxy.proxy_protocol import HeaderError
 from tlsproxy.settings import Settings
 from tlsproxy.signals import HEEDED
 from tlsproxy.tls import clients, connection
+from tlsproxy.tls.identity import read_identity
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "contract.json"
@@ -269,7 +270,7 @@ def test_every_field_of_a_diagnostic_is_told() -> None:
 def test_every_field_for_the_app_is_told() -> None:
     """What is added to the barest request, with a client's certificate and its chain, is the list."""
     der = x509.load_pem_x509_certificate(material.Request().issue().pair[0]).public_bytes(Encoding.DER)
-    identity = clients.read_identity(der)
+    identity = read_identity(der)
     caller = clients.Caller(identity, clients.fields_for_app(der, identity, (der,)), denied=False)
     peer = Forwarding(443, (), b"localhost").peer("192.0.2.7", caller)
     block = peer.fields(b"shop.example")

@@ -22,7 +22,7 @@ from tlsproxy.environment import variables
 from tlsproxy.exits import Exit
 from tlsproxy.proxy import heads, refusals
 from tlsproxy.settings import Settings
-from tlsproxy.tls import certificate, clients, connection
+from tlsproxy.tls import checks, clients, connection
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -253,7 +253,7 @@ def test_what_stops_the_start_is_explained(heading: str) -> None:
     known = messages(heading)
     raised = [text for module, names in UNUSABLE[heading] for text in errors(module, *names)]
     if "certificate" in heading:
-        raised += [f"... {text}" for text in (*certificate._INSTEAD.values(), "holds no ...")]
+        raised += [f"... {text}" for text in (*checks._INSTEAD.values(), "holds no ...")]
         raised += [text for text in errors("tls/development.py", "MaterialError") if "SELF_SIGNED" in text]
     assert [text for text in raised if not any(explains(message, text) for message in known)] == []
     assert [message for message in known if not any(explains(message, text) for text in raised)] == []

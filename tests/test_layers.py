@@ -277,6 +277,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.verbs",
         "tlsproxy.inject.command",
         "tlsproxy.import_nginx.command",
+        "tlsproxy.tls.first_look",  # is taken where the settings are read
+        "tlsproxy.tls.certificate",  # a type alone
         "tlsproxy.tls.development",  # `dev-cert` is this module's function and nothing else
         "tlsproxy.tls.files",
     ),

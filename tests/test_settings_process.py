@@ -65,6 +65,13 @@ def test_values_are_those_of_the_settings() -> None:
     said(code, TLSPROXY_APP_PROT="1", **{name: text for name, text in examples.items() if name not in HTTP_ALONE})
 
 
+def test_what_is_done_beside() -> None:
+    """It is given the settings, in the same process as they are read in, and comes along; nothing else is there."""
+    read = READ.replace("(declared)", "(declared, lambda settings: (settings.listen_port, os.getpid()))")
+    said(read + "port, pid = result.beside\nassert (port, pid == os.getpid()) == (8443, False)\n")
+    assert said(READ + "print(result.beside)\n") == "None\n"
+
+
 def test_bad_settings() -> None:
     """The message has every bad variable, and the warnings, one of which may name the cause, come along."""
     code = READ + "print(int(result.status), result.message, *result.warnings, sep='\\n')"

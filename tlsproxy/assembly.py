@@ -16,12 +16,12 @@ from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.request_log import CombinedLines, JsonLines, RequestLog
 from tlsproxy.tls.catalogue import Catalogue, Listed, Supply
+from tlsproxy.tls.certificate import Certificate, Checked, recall
 from tlsproxy.tls.clients import Clients
-from tlsproxy.tls.development import Standby
 from tlsproxy.tls.discovery import FIRST, discover, places
-from tlsproxy.tls.files import MaterialError, directories, find, locate, ways
+from tlsproxy.tls.files import Material, MaterialError, directories, find, locate, ways
 from tlsproxy.tls.steps import Steps
-from tlsproxy.tls.store import Source, Store
+from tlsproxy.tls.store import Known, Source, Store
 from tlsproxy.tls.trust import TrustMaterial, find_trust, lists_beside
 from tlsproxy.tls.trust_store import TrustStore
 from tlsproxy.workers.cpus import granted_cpus
@@ -36,39 +36,54 @@ def app_address(settings: "Settings") -> AppAddress:
     return AppAddress(settings.app_host, settings.app_port, str(settings.app_socket or ""))
 
 
-def certificates(settings: "Settings", ca_file: Path | None) -> Catalogue:
-    """What the settings name; the CA of a certificate that is made here is written to the file, if any."""
+def certificates(settings: "Settings", ca_file: Path | None, checked: Checked) -> Catalogue:
+    """What the settings name.
+
+    Args:
+        settings: read for their attributes alone.
+        ca_file: where the CA of a certificate that is made here is written to, if anywhere.
+        checked: what need not be checked when it is found as it was; see `recall`.
+    """
     default = FIRST if settings.cert_name == ("*",) else settings.cert_name[0]
     listed = _listed(settings, default)
 
     def source(name: str) -> Source:
         files = partial(find, settings.cert_dir, name)
-        return Standby(name, files, ca_file) if settings.self_signed and name == default else files
+        if not settings.self_signed or name != default:
+            return files
+        from tlsproxy.tls.development import Standby  # noqa: PLC0415 - it makes certificates, and loads what that takes
+
+        return Standby(name, files, ca_file)
 
     def trusted() -> TrustMaterial:
         return find_trust(_bundle(settings, listed(())))
 
-    return _catalogue(settings, listed, source, trusted, timedelta(seconds=settings.cert_expiry_warning))
+    known, warning = partial(recall, checked), timedelta(seconds=settings.cert_expiry_warning)
+    return _catalogue(settings, listed, source, known, trusted, warning)
 
 
 def supplied(settings: "Settings", supply: Callable[[], Supply]) -> Catalogue:
     """What another process has found good, which tells of it, too."""
 
     def source(name: str) -> Source:
-        return lambda: supply().certificates[name]
+        return lambda: supply().certificates[name][0]
+
+    def known(material: Material) -> Certificate:
+        return supply().certificates[material.name][1]
 
     def trusted() -> TrustMaterial:
         trust = supply().trust
         assert trust is not None, "asked for only where clients are verified"
         return trust
 
-    return _catalogue(settings, lambda _: tuple(supply().certificates), source, trusted, timedelta())
+    return _catalogue(settings, lambda _: tuple(supply().certificates), source, known, trusted, timedelta())
 
 
 def _catalogue(
     settings: "Settings",
     listed: Listed,
     source: Callable[[str], Source],
+    known: Known,
     trusted: Callable[[], TrustMaterial],
     expiry_warning: timedelta,
 ) -> Catalogue:
@@ -76,7 +91,7 @@ def _catalogue(
     protocols = settings.alpn if settings.mode == "tcp" else ("http/1.1",)
 
     def make(name: str) -> Store:
-        return Store(name, source(name), profile, protocols, expiry_warning=expiry_warning)
+        return Store(name, source(name), profile, protocols, expiry_warning=expiry_warning, known=known)
 
     verified = settings.client_auth != "off"
     trust = TrustStore(trusted, required=settings.client_auth == "required") if verified else None

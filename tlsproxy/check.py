@@ -46,7 +46,7 @@ def check(settings: "Settings", asked: Sequence[str] = ()) -> Exit:
 
 
 def _check_certificates(terminal: Terminal, settings: "Settings", asked: Sequence[str]) -> Exit:
-    catalogue = certificates(settings, ca_file=None)
+    catalogue = certificates(settings, ca_file=None, checked={})
     catalogue.load()
     if catalogue.error is not None:
         terminal.cross(f"certificate {catalogue.name}: {catalogue.error.message}")

@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from tlsproxy.exits import Exit
 from tlsproxy.verbs import parser
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tlsproxy.environment import Reading
     from tlsproxy.settings import Settings
     from tlsproxy.settings_process import Outcome, PlainReading
+    from tlsproxy.tls.certificate import Checked
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,11 +61,11 @@ def _run(_: argparse.Namespace) -> int:
     # They would end a process that does not know yet what to do at them.
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    with settings_process(_declared) as outcome:
+    with settings_process(_declared, _look) as outcome:
         from tlsproxy.sidecar import run
 
         reading = _usable(outcome(), kept)
-    return run(reading.settings, reading.shown)
+    return run(reading.settings, reading.shown, cast("Checked", reading.beside))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -121,6 +122,12 @@ def _declared() -> "type[Settings]":
     from tlsproxy.settings import Settings
 
     return Settings
+
+
+def _look(settings: "Settings") -> "Checked":
+    from tlsproxy.tls.first_look import look_at
+
+    return look_at(settings.cert_dir, settings.cert_name)
 
 
 def _usable(outcome: "Outcome[Settings]", warnings: Iterable[str] = ()) -> "PlainReading[Settings]":

@@ -33,6 +33,8 @@ class PlainReading(Generic[S]):
     """Every variable and its value as one would write it, secrets masked."""
     warnings: tuple[str, ...]
     """One line each."""
+    beside: object = None
+    """What came of the work that was to be done beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,9 @@ DIED = Refusal(
 
 
 @contextmanager
-def settings_process(declared: Callable[[], type[S]]) -> Iterator[Callable[[], Outcome[S]]]:
+def settings_process(
+    declared: Callable[[], type[S]], beside: Callable[[S], object] = lambda _: None
+) -> Iterator[Callable[[], Outcome[S]]]:
     """Read the settings in a fork while the body does something else; what it is given waits for the outcome, once.
 
     For a process that has no threads and no event loop yet. Whichever way the body ends, the child has ended then and
@@ -65,13 +69,14 @@ def settings_process(declared: Callable[[], type[S]]) -> Iterator[Callable[[], O
 
     Args:
         declared: called in the fork: imports the class of the sidecar's variables, which loads pydantic.
+        beside: called in the fork with the settings, for what else takes more than the process that serves should load.
     """
     receiving, sending = os.pipe()
     child = os.fork()
     if child == 0:
         # Open here too, the pipe would never tell the child that nobody reads any more.
         os.close(receiving)
-        _send_outcome(sending, declared)
+        _send_outcome(sending, declared, beside)
     os.close(sending)
     try:
         with os.fdopen(receiving, "rb") as pipe:
@@ -95,12 +100,12 @@ def _outcome(sent: bytes) -> Outcome[S]:
 # --- In the child ------------------------------------------------------------------------------------------
 
 
-def _send_outcome(sending: int, declared: Callable[[], type[S]]) -> NoReturn:
+def _send_outcome(sending: int, declared: Callable[[], type[S]], beside: Callable[[S], object]) -> NoReturn:
     """Read and send; then end without what a process does at its end: it is the parent's to do."""
     try:
         # A terminal interrupts both, and what is to be done about it is the parent's to say.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        outcome = pickle.dumps(_read(declared))
+        outcome = pickle.dumps(_read(declared, beside))
         with suppress(BrokenPipeError), os.fdopen(sending, "wb") as pipe:
             pipe.write(outcome)
     except Exception:
@@ -109,7 +114,7 @@ def _send_outcome(sending: int, declared: Callable[[], type[S]]) -> NoReturn:
         os._exit(0)
 
 
-def _read(declared: Callable[[], type[S]]) -> Outcome[S]:
+def _read(declared: Callable[[], type[S]], beside: Callable[[S], object]) -> Outcome[S]:
     # Imported here and nowhere else on the way to serving: what it takes goes with the child.
     from tlsproxy.environment import BadSettings, read, shown  # noqa: PLC0415  -- see above
 
@@ -118,4 +123,4 @@ def _read(declared: Callable[[], type[S]]) -> Outcome[S]:
     except BadSettings as error:
         return Refusal(Exit.SETTINGS, str(error), error.warnings)
     plain = cast("S", SimpleNamespace(**dict(reading.settings)))
-    return PlainReading(plain, shown(reading.settings), reading.warnings)
+    return PlainReading(plain, shown(reading.settings), reading.warnings, beside(plain))

@@ -30,6 +30,7 @@ from tlsproxy.proxy.feed import check_parser
 from tlsproxy.proxy.limits import Limits
 from tlsproxy.serving import Serving
 from tlsproxy.tls.catalogue import Catalogue
+from tlsproxy.tls.certificate import Checked
 from tlsproxy.tls.description import moment
 from tlsproxy.tls.key_exchange import is_post_quantum
 from tlsproxy.tls.steps import in_steps
@@ -44,12 +45,13 @@ CERTIFICATE_RETRY = 0.5
 APP_CHECK_WITHIN = 1.0
 
 
-def run(settings: "Settings", shown: Mapping[str, str]) -> Exit:
+def run(settings: "Settings", shown: Mapping[str, str], checked: Checked) -> Exit:
     """Serve until told to stop; returns the process's exit status.
 
     Args:
         settings: read for their attributes alone.
         shown: every variable as /status tells it, secrets masked.
+        checked: as for `assembly.certificates`.
     """
     check_parser()
     life = Life(shown, "TLSPROXY_", settings.admin_host, settings.admin_port, settings.drain_delay)
@@ -65,7 +67,7 @@ def run(settings: "Settings", shown: Mapping[str, str]) -> Exit:
     if room.shortage:
         _logger.warning("%s", room.shortage)
     serving = _serving(settings, replace(limits, connections=room.connections), workers)
-    return run_life(life, partial(Sidecar, settings, serving))
+    return run_life(life, partial(Sidecar, settings, checked, serving))
 
 
 def _serving(settings: "Settings", limits: Limits, workers: int) -> "MakeServing":
@@ -137,10 +139,10 @@ MakeServing = Callable[[Catalogue, Life], Serves]
 class Sidecar:
     """The proxy; a `life.Program`."""
 
-    def __init__(self, settings: "Settings", make_serving: MakeServing, life: Life) -> None:
+    def __init__(self, settings: "Settings", checked: Checked, make_serving: MakeServing, life: Life) -> None:
         self._settings = settings
         self._life = life
-        self._certificates = assembly.certificates(settings, settings.self_signed_ca)
+        self._certificates = assembly.certificates(settings, settings.self_signed_ca, checked)
         self._serving = make_serving(self._certificates, life)
         self._watch = Watch(
             self._certificates,

@@ -37,9 +37,10 @@ from tlsproxy.proxy.websocket_frames import Frames
 from tlsproxy.proxy_protocol import HeaderError, read_header
 from tlsproxy.settings import Settings
 from tlsproxy.tls import context
-from tlsproxy.tls.certificate import check
+from tlsproxy.tls.checks import check
 from tlsproxy.tls.files import MaterialError
-from tlsproxy.tls.trust import TrustMaterial, check_trust
+from tlsproxy.tls.trust import TrustMaterial
+from tlsproxy.tls.trust_checks import check_trust
 
 HONEST = b"GET /honest HTTP/1.1\r\nHost: a\r\n\r\n"
 NEXT = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n/honest"

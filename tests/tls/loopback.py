@@ -11,7 +11,7 @@ from time import monotonic
 from typing import ParamSpec
 
 from tests.tls.material import NOW, Issued, Request, key, material, trusting, until
-from tlsproxy.tls.certificate import check
+from tlsproxy.tls.checks import check
 from tlsproxy.tls.connection import Acceptor, Connection
 from tlsproxy.tls.context import build
 

@@ -9,22 +9,20 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from tests.tls.material import NOW, Issued, Request, handshake, key, material, pem
 from tlsproxy.client_rules import Identity, parse_rules
-from tlsproxy.tls.certificate import check
+from tlsproxy.tls.checks import check
 from tlsproxy.tls.clients import (
     ClientAuth,
     Clients,
     StaleSessionError,
     fields_for_app,
-    read_end,
-    read_identity,
     verified_chain,
 )
 from tlsproxy.tls.context import build
-from tlsproxy.tls.trust import TrustMaterial, check_trust
+from tlsproxy.tls.trust import TrustMaterial
+from tlsproxy.tls.trust_checks import check_trust
 
 CA = Request("clients", (), ca=True, key=key("secp256r1")).issue()
 SERVER = check(material(*Request(key=key("secp256r1")).issue().pair), NOW)
@@ -61,51 +59,6 @@ def showing(issued: Issued | None, tmp_path: Path, *above: Issued) -> ssl.SSLCon
 def arrive(clients: Clients, issued: Issued | None, tmp_path: Path, *, required: bool = True) -> ssl.SSLObject:
     """The server's end after a handshake with a client that shows the certificate."""
     return handshake(listener(required=required), showing(issued, tmp_path))[1]
-
-
-def test_what_a_certificate_says() -> None:
-    """Subject, common names, units and the alternative names that rules know."""
-    names = x509.DNSName("a.svc"), x509.UniformResourceIdentifier("spiffe://x/y"), x509.RFC822Name("a@b")
-    assert read_identity(der(named(*names))) == Identity("CN=reports", ("reports",), (), ("a.svc",), ("spiffe://x/y",))
-
-
-def test_units_are_read() -> None:
-    """Each organizational unit counts."""
-    subject = [(NameOID.ORGANIZATIONAL_UNIT_NAME, "a"), (NameOID.ORGANIZATIONAL_UNIT_NAME, "b")]
-    builder = x509.CertificateBuilder(
-        CA.certificate.subject,
-        x509.Name([x509.NameAttribute(kind, value) for kind, value in subject]),
-        CA.key.public_key(),
-        7,
-        CA.certificate.not_valid_before_utc,
-        CA.certificate.not_valid_after_utc,
-    )
-    signed = builder.sign(CA.key, CA.certificate.signature_hash_algorithm)  # type: ignore[arg-type]  # an ECDSA key's
-    identity = read_identity(signed.public_bytes(Encoding.DER))
-    assert (identity.units, identity.common_names) == (("a", "b"), ())
-
-
-@pytest.mark.parametrize(
-    ("name", "subject"),
-    [
-        ("reports", "CN=reports"),
-        ("a, b", r"CN=a\, b"),
-        ("a\r\nX-Evil: 1", r"CN=a\0D\0AX-Evil: 1"),
-        ("é\u2028", r"CN=\C3\A9\E2\80\A8"),
-        ('"', r"CN=\22"),
-        ("a\\", r"CN=a\5C"),
-        ('\\"', r"CN=\5C\22"),
-        ('\\,"', r"CN=\5C\,\22"),
-    ],
-)
-def test_subjects_are_printable(name: str, subject: str) -> None:
-    """Nobody forges a line or a field by a name: all but printable ASCII is escaped as RFC 4514 has it."""
-    assert read_identity(der(named(common_name=name))).subject == subject
-
-
-def test_a_damaged_certificate_says_nothing() -> None:
-    """What cannot be read matches no rule, and raises nothing."""
-    assert read_identity(b"0\x00") == Identity("")
 
 
 @pytest.mark.parametrize(
@@ -320,8 +273,3 @@ def test_a_session_does_not_outlive_the_certificate(
     assert caplog.messages == [
         "client 192.0.2.1 refused: its certificate has expired since its session began: CN=reports"
     ]
-
-
-def test_a_damaged_certificate_has_ended() -> None:
-    """No session is resumed by what cannot be read."""
-    assert read_end(b"0\x00") == 0

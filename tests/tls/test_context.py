@@ -20,10 +20,12 @@ from tests.tls.material import (
     put,
     trusting,
 )
-from tlsproxy.tls.certificate import Certificate, check
+from tlsproxy.tls.certificate import Certificate
+from tlsproxy.tls.checks import check
 from tlsproxy.tls.context import PROFILES, Presented, ProfileName, ServerObject, build, rehearse, switch_by_name
 from tlsproxy.tls.files import MaterialError, find
-from tlsproxy.tls.trust import TrustMaterial, check_trust
+from tlsproxy.tls.trust import TrustMaterial
+from tlsproxy.tls.trust_checks import check_trust
 
 ECDSA = Request(key=key("secp256r1")).issue()
 CLIENTS = Request("clients", (), Request("root", (), ca=True).issue(), ca=True).issue()

@@ -1,7 +1,8 @@
 """tlsproxy/tls/description.py."""
 
 from tests.tls.material import DAY, NOW, Request, chain, material, pem
-from tlsproxy.tls.certificate import Certificate, check
+from tlsproxy.tls.certificate import Certificate
+from tlsproxy.tls.checks import check
 from tlsproxy.tls.description import arrival, days, moment, report
 
 END = NOW + 9 * DAY

@@ -12,7 +12,8 @@ import pytest
 from cryptography import x509
 
 from tests.tls.material import NOW, Request, handshake, material, put, strict, trusting
-from tlsproxy.tls.certificate import Certificate, check
+from tlsproxy.tls.certificate import Certificate
+from tlsproxy.tls.checks import check
 from tlsproxy.tls.context import build
 from tlsproxy.tls.development import LIFETIME, Pair, Standby, make, write
 from tlsproxy.tls.files import AbsentError, MaterialError, find

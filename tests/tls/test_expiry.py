@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from tests.tls.material import DAY, NOW, Request, material
-from tlsproxy.tls.certificate import Certificate, check
+from tlsproxy.tls.certificate import Certificate
+from tlsproxy.tls.checks import check
 from tlsproxy.tls.expiry import ExpiryWarnings
 
 HOUR = timedelta(hours=1)

@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from tests.tls.material import NOW, Request, key, material
-from tlsproxy.tls.certificate import check
+from tlsproxy.tls.checks import check
 from tlsproxy.tls.context import PROFILES, ProfileName, build
 from tlsproxy.tls.key_exchange import is_post_quantum
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.tls.material import NOW, Request, key, material
-from tlsproxy.tls.certificate import Certificate, check
+from tlsproxy.tls.certificate import Certificate
+from tlsproxy.tls.checks import check
 from tlsproxy.tls.names import Coverage, Picks, canonical, companions, owners
 
 EC, RSA, ED = "secp256r1", "rsa-2048", "ed25519"

@@ -1,6 +1,7 @@
 """tlsproxy/tls/steps.py."""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -15,7 +16,7 @@ def work(count: int, seconds: float, done: list[str]) -> Steps[str]:
         while time.monotonic() < end:
             pass
         done.append("piece")
-        yield
+        yield None
     return "result"
 
 
@@ -53,6 +54,19 @@ def test_at_once() -> None:
     done: list[str] = []
     assert at_once(work(3, 0, done)) == "result"
     assert done == ["piece"] * 3
+
+
+def test_a_call_is_made_in_a_thread() -> None:
+    """The work goes on when it has ended; who has no loop makes it in place."""
+    made: list[int] = []
+
+    def calling() -> Steps[int]:
+        yield lambda: made.append(threading.get_ident())
+        return len(made)
+
+    assert asyncio.run(in_steps(calling())) == 1
+    assert at_once(calling()) == 2
+    assert (made[0] == threading.get_ident(), made[1] == threading.get_ident()) == (False, True)
 
 
 @pytest.mark.parametrize("pieces", [0, 3])

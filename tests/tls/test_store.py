@@ -3,6 +3,7 @@
 import json
 import logging
 import ssl
+import sys
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,9 @@ from tests.tls.material import (
     trusting,
 )
 from tlsproxy.measures import Measure
-from tlsproxy.tls.files import find
+from tlsproxy.tls.certificate import Certificate
+from tlsproxy.tls.checks import check
+from tlsproxy.tls.files import Material, find
 from tlsproxy.tls.store import Store
 
 HOUR = timedelta(hours=1)
@@ -59,6 +62,44 @@ def presented(context: ssl.SSLContext) -> bytes | None:
 
 def measured(held: Store) -> dict[str, Measure]:
     return {measure.name.removeprefix("tlsproxy_certificate_"): measure for measure in held.measures()}
+
+
+def test_what_checks_take_is_loaded_once_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look asks for a call that loads it, and no later look does."""
+    monkeypatch.delitem(sys.modules, "tlsproxy.tls.checks")
+    put(tmp_path, Request().issue().pair)
+    held = store(tmp_path)
+    steps = held.look()
+    load = next(steps)
+    assert load is not None
+    assert "tlsproxy.tls.checks" not in sys.modules
+    load()
+    assert "tlsproxy.tls.checks" in sys.modules
+    assert list(steps) == []
+    put(tmp_path, Request().issue().pair)
+    assert list(held.look()) == []
+    assert held.generation is not None
+    assert held.generation.number == 2
+
+
+def test_what_is_known_is_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is served as it was found, and nothing is loaded for it; what is not known is checked."""
+    first, second = Request().issue(), Request().issue()
+    put(tmp_path, first.pair)
+    material = find(tmp_path, "tls")
+    known = {material: check(material, NOW)}
+    monkeypatch.delitem(sys.modules, "tlsproxy.tls.checks")
+
+    def look_up(material: Material) -> Certificate | None:
+        return known.get(material)
+
+    held = Store("tls", partial(find, tmp_path, "tls"), "intermediate", clock=Clock(), known=look_up)
+    assert list(held.look()) == []
+    handshake(held.context, trusting(first.certificate))
+    assert "tlsproxy.tls.checks" not in sys.modules
+    put(tmp_path, second.pair)
+    assert held.load().kind == "loaded"
+    handshake(held.context, trusting(second.certificate))
 
 
 def test_the_first_load_serves_and_says_what(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

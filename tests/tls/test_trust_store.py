@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.tls.material import DAY, NOW, pem
-from tests.tls.test_trust import CA, LEAF, OTHER, revocation_list
+from tests.tls.test_trust_checks import CA, LEAF, OTHER, revocation_list
 from tlsproxy.tls.files import AbsentError
 from tlsproxy.tls.trust import TrustMaterial
 from tlsproxy.tls.trust_store import TrustStore

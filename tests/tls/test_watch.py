@@ -187,7 +187,7 @@ def test_what_stays_broken_is_reported_once(tmp_path: Path, caplog: pytest.LogCa
 
 def only(directory: Path) -> Steps[frozenset[Path]]:
     """This is all there is to watch."""
-    yield
+    yield None
     return frozenset({directory})
 
 
@@ -265,17 +265,17 @@ def test_others_run_between_the_steps(tmp_path: Path) -> None:
         def look(self, *, provisional: bool = False) -> Steps[Reload]:
             for _ in range(3):
                 step("look")
-                yield
+                yield None
             return Reload("unchanged", "", datetime.now(UTC))
 
         def look_near(self, paths: Iterable[Path]) -> Steps[bool]:
-            yield
+            yield None
             return False
 
     def directories() -> Steps[frozenset[Path]]:
         for _ in range(2):
             step("way")
-            yield
+            yield None
         return frozenset({tmp_path})
 
     async def main() -> None:
@@ -430,7 +430,7 @@ def test_without_a_watch_the_resync_carries_on(tmp_path: Path, run: Run, caplog:
     """A watch that cannot be had is warned about once, with the variable that governs what remains."""
 
     def denied() -> Steps[frozenset[Path]]:
-        yield
+        yield None
         raise OSError(28, "No space left on device")
 
     async def main() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tlsproxy.measures import Distribution, Measure
 from tlsproxy.tls.asked import AskedNames
-from tlsproxy.tls.certificate import Certificate
+from tlsproxy.tls.certificate import Certificate, Checked
 from tlsproxy.tls.context import Presented, ProfileName, build, note_names, switch_by_name, withhold_tickets
-from tlsproxy.tls.files import AbsentError, Material, MaterialError
+from tlsproxy.tls.files import AbsentError, MaterialError
 from tlsproxy.tls.names import Coverage, Picks, companions, owners
 from tlsproxy.tls.steps import Steps, at_once
 from tlsproxy.tls.store import Generation, Reload, Store
@@ -39,8 +39,8 @@ log = logging.getLogger("tlsproxy.certificates")
 class Supply:
     """The bytes that a catalogue serves from at one moment, for another process to serve the same."""
 
-    certificates: Mapping[str, Material]
-    """By name, the default first."""
+    certificates: Checked
+    """The default first."""
     trust: TrustMaterial | None
     """None: clients are not verified."""
 
@@ -150,8 +150,8 @@ class Catalogue:
         """
         results = list(self._list(provisional=provisional))
         for store in tuple(self.stores.values()):
-            results.append(store.load(provisional=provisional))
-            yield
+            results.append((yield from store.look(provisional=provisional)))
+            yield None
         if self.trust is not None and (trusting := self.trust.load(provisional=provisional)).kind == "failed":
             results.append(trusting)
         self.looked_at = datetime.now(UTC)
@@ -174,8 +174,8 @@ class Catalogue:
         if len(near) == len(self.stores):
             return False
         for store in near:
-            store.load(provisional=True)
-            yield
+            yield from store.look(provisional=True)
+            yield None
         return (yield from self._publish())
 
     def _list(self, *, provisional: bool) -> Iterator[Reload]:
@@ -232,7 +232,7 @@ class Catalogue:
         default = (0, *companions(0, certificates, owned))
         context = self._build([certificates[place] for place in default], trust)
         shared: Shared = {}
-        yield
+        yield None
         if self._strict or len(served) > 1:
             shared = yield from self._switch(context, served, owned, default, trust)
         note_names(context, self._asked.note)
@@ -272,7 +272,7 @@ class Catalogue:
                     chosen = [certificates[place] for place in places]
                     chains = tuple(one.chain_pem for one in chosen)
                     own = shared[chains] = before.get(chains) or self._build(chosen, trust)
-                    yield
+                    yield None
                 presented[places] = Presented(own, self._coverage(certificates, places))
         picks = Picks({pattern: presented[places] for pattern, places in owned.items()})
         unnamed, unknown = presented[default], None if self._strict else presented[default]
@@ -297,7 +297,8 @@ class Catalogue:
 
     def supply(self) -> Supply:
         """What is served at this moment."""
-        served = {name: store.generation.material for name, store in self.stores.items() if store.generation}
+        live = {name: store.generation for name, store in self.stores.items() if store.generation}
+        served = {name: (one.material, one.certificate) for name, one in live.items()}
         return Supply(served, self.trust.material if self.trust is not None else None)
 
     def answer(self, name: str) -> tuple[tuple[Certificate, ...], bool]:

@@ -22,9 +22,6 @@ from hashlib import sha256
 from time import monotonic, time
 from typing import Literal, Protocol, cast
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from tlsproxy.client_rules import Identity, Rules, allowed, spell_rules
 from tlsproxy.measures import Measure
 from tlsproxy.repeats import Repeats
@@ -37,8 +34,6 @@ Chain = tuple[bytes, ...]
 
 log = logging.getLogger("tlsproxy.clients")
 
-# Whatever cryptography makes of an encoding that OpenSSL has let pass.
-_DAMAGED = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 # X509_V_ERR_* of OpenSSL's x509_vfy.h, as labels of a bounded set; any other is `bad_certificate`.
 _VERDICTS = {
     2: "unknown_client_ca",
@@ -56,8 +51,6 @@ REFUSAL_REASONS = frozenset({*_VERDICTS.values(), "bad_certificate", "certificat
 """Why a client's handshake comes to nothing, as labels: all that there are."""
 DENIAL_REASONS = frozenset({"no_certificate", "not_allowed"})
 """Why a client is denied after its handshake, or would be, as labels: all that there are."""
-# What RFC 4514 escapes by a backslash alone and has to be escaped otherwise, and what it would leave as it is.
-_ESCAPED = re.compile(r'\\["\\]|[^ -~]')
 _FOREIGN = re.compile(r"[^ !#-\[\]-~]")
 _QUOTED = re.compile(r"[,;= ]")
 
@@ -215,6 +208,8 @@ class Clients:
             raise StaleSessionError("session_forgotten")
         if len(self._callers) >= self.BOUND:
             self._callers.clear()
+        from tlsproxy.tls.identity import read_end, read_identity  # noqa: PLC0415 - see there
+
         identity = read_identity(der)
         denied = self._auth != "observe" and not allowed(self._rules, identity)
         caller = Caller(identity, fields_for_app(der, identity, chain), denied, read_end(der), chain)
@@ -248,53 +243,6 @@ def verified_chain(tls: ssl.SSLObject) -> Chain:
     return tuple(one.public_bytes(_ssl.ENCODING_DER) for one in below.get_verified_chain() or ())
 
 
-# --- What a certificate says -------------------------------------------------------------------------------
-
-
-def read_identity(der: bytes) -> Identity:
-    """What a certificate says of its holder; what is damaged in it says nothing, so that no rule can match it."""
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        names = certificate.subject
-        subject = _printable(names.rfc4514_string())
-        common_names = _texts(names, NameOID.COMMON_NAME)
-        units = _texts(names, NameOID.ORGANIZATIONAL_UNIT_NAME)
-    except _DAMAGED:
-        return Identity("")
-    try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        dns = tuple(alternative.get_values_for_type(x509.DNSName))
-        uris = tuple(alternative.get_values_for_type(x509.UniformResourceIdentifier))
-    except (x509.ExtensionNotFound, *_DAMAGED):
-        dns = uris = ()
-    return Identity(subject, common_names, units, dns, uris)
-
-
-def read_end(der: bytes) -> float:
-    """When a certificate ends, in seconds since 1970; what is damaged has ended."""
-    try:
-        return x509.load_der_x509_certificate(der).not_valid_after_utc.timestamp()
-    except _DAMAGED:
-        return 0.0
-
-
-def _texts(names: x509.Name, kind: x509.ObjectIdentifier) -> tuple[str, ...]:
-    return tuple(text for one in names.get_attributes_for_oid(kind) if isinstance(text := one.value, str))
-
-
-def _printable(subject: str) -> str:
-    r"""The subject with all but printable ASCII, quotes and backslashes as \HH (RFC 4514 section 2.4).
-
-    A value in quotes then holds neither a quote nor a backslash that a reader could take for the escape of the one that
-    ends it.
-    """
-    return _ESCAPED.sub(lambda found: _escaped(found[0][-1], "\\"), subject)
-
-
-def _escaped(character: str, mark: str) -> str:
-    return "".join(f"{mark}{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
-
-
 # --- What the app is told ----------------------------------------------------------------------------------
 
 
@@ -323,5 +271,9 @@ def _elements(der: bytes, identity: Identity) -> Iterator[str]:
 
 def _element(value: str) -> str:
     """A value, percent-encoded where no URI and no name has such, and in quotes where it could look like two."""
-    value = _FOREIGN.sub(lambda found: _escaped(found[0], "%"), value)
+    value = _FOREIGN.sub(_percent_encoded, value)
     return f'"{value}"' if _QUOTED.search(value) else value
+
+
+def _percent_encoded(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))

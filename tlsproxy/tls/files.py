@@ -209,11 +209,11 @@ def ways(paths: Iterable[Path]) -> Steps[frozenset[Path]]:
     steps: set[str] = set()
     for path in paths:
         steps.update(_way(str(path.absolute()), links))
-        yield
+        yield None
     found: set[Path] = set()
     for step in steps:
         found.update(standing(Path(step)))
-        yield
+        yield None
     return frozenset(found)
 
 
@@ -228,7 +228,7 @@ def identities(directories: Iterable[Path]) -> Steps[dict[Path, tuple[int, int]]
         with suppress(OSError):
             status = os.stat(path)  # noqa: PTH116  -- as for links: there may be thousands
             found[path] = status.st_dev, status.st_ino
-        yield
+        yield None
     return found
 
 

@@ -13,7 +13,7 @@ from tlsproxy.measures import Measure
 from tlsproxy.tls.description import moment
 from tlsproxy.tls.files import MaterialError
 from tlsproxy.tls.store import Reload
-from tlsproxy.tls.trust import Trust, TrustMaterial, check_trust
+from tlsproxy.tls.trust import Trust, TrustMaterial
 
 log = logging.getLogger("tlsproxy.clients")
 
@@ -67,6 +67,8 @@ class TrustStore:
         return result
 
     def _look(self, *, provisional: bool) -> Reload:
+        from tlsproxy.tls.trust_checks import check_trust  # noqa: PLC0415 - see there
+
         now = self._clock()
         try:
             material = self._source()
