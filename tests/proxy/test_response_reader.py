@@ -395,6 +395,24 @@ def test_which_heads_are_known(data: bytes, kept: bool) -> None:
         assert [data.startswith(head) for head in response_reader._known] == [True]
 
 
+@pytest.mark.parametrize("head", [KNOWN, OK + b"Set-Cookie: a=b\r\nContent-Length: 5\r\n\r\n"])
+def test_a_body_with_a_length_is_handed_on_as_it_lies(head: bytes) -> None:
+    """Behind its first read it is counted, and not copied; what lies behind it is nobody's."""
+    reader = ResponseReader()
+    for _ in range(2):
+        reader.begin(for_head=False)
+        reader.feed(memoryview(head + b"he"))
+        reader.chunks = []
+        rest = memoryview(b"llo")
+        reader.feed(rest)
+        (chunk,) = reader.chunks
+        assert isinstance(chunk, memoryview)
+        assert chunk.obj is rest.obj
+        assert (reader.part, reader.reusable) == (DONE_PART, True)
+    reader.feed(memoryview(b"!"))
+    assert not reader.reusable
+
+
 def test_an_answer_to_head_is_no_other() -> None:
     """What answers a HEAD request looks like what answers a GET, and has no body."""
     hear([KNOWN], for_head=True)
