@@ -9,6 +9,7 @@ import pytest
 
 from tests.proxy.loopback import Scene, Wire, proxied, turns, until
 from tlsproxy.proxy.feed import _AT_ONCE
+from tlsproxy.proxy.front import Front
 from tlsproxy.proxy.limits import Limits, Timeouts
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -100,6 +101,35 @@ def test_a_client_that_pipelines_without_end_is_held() -> None:
                 await answer(client)
             await until(lambda: "idle" in repr(front))
             assert "held" not in repr(front)
+
+    run(scene())
+
+
+def test_what_was_put_off_waits_for_a_slow_app() -> None:
+    """Where an app takes no more while small chunks are read in turns, the rest follows when it does again."""
+    piece, count = b"x" * 50, 20_000
+
+    async def scene() -> None:
+        async with proxied() as scene:
+            client = await scene.client()
+            client.send(b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+            app = await scene.accept()
+            await app.head()
+            app.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
+            (upstream,) = scene.pool._lending.lent
+            app.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            upstream._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            client.send(b"%x\r\n%b\r\n" % (len(piece), piece) * count + b"0\r\n\r\n")
+            (front,) = scene.server._connections
+            assert isinstance(front, Front)
+            await until(lambda: "slow" in repr(upstream) and front._tail)
+            await turns()
+            assert front._tail, "it is read on though the app takes no more"
+            app.reader._transport.resume_reading()  # type: ignore[attr-defined]  # see above
+            body = b""
+            while not body.endswith(b"\r\n0\r\n\r\n"):
+                body += await asyncio.wait_for(app.reader.read(65536), 5)
+            assert body.count(b"x") == len(piece) * count
 
     run(scene())
 

@@ -118,7 +118,7 @@ class Journal:
     """Counts and logs each request once, when it is over.
 
     Args:
-        tally: where it counts, when `settled`.
+        tally: where it counts, as far as they are settled.
         lines: where request lines go; None when there are none.
     """
 
