@@ -23,9 +23,9 @@ from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
 from tests.e2e.scripted_app import AppConnection, ScriptedApp
 from tests.e2e.sidecar_process import Sidecar
+from tlsproxy.chassis.environment import BadSettings, read
 from tlsproxy.check import check
 from tlsproxy.cli import main
-from tlsproxy.environment import BadSettings, read
 from tlsproxy.settings import Settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "errors.md"

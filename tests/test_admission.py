@@ -17,7 +17,7 @@ import uvloop
 from tests.proxy.loopback import turns, until
 from tlsproxy import admission
 from tlsproxy.admission import Admission
-from tlsproxy.listening import listen
+from tlsproxy.chassis.listening import listen
 
 P = ParamSpec("P")
 WITHIN = 5.0

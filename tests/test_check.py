@@ -10,9 +10,9 @@ import trustme
 
 from tests.e2e.certificates import mount_certificate
 from tests.e2e.ports import free_port
+from tlsproxy.chassis.environment import read
+from tlsproxy.chassis.exits import Exit
 from tlsproxy.check import check
-from tlsproxy.environment import read
-from tlsproxy.exits import Exit
 from tlsproxy.settings import Settings
 
 

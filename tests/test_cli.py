@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tlsproxy import __version__
+from tlsproxy.chassis.exits import Exit
 from tlsproxy.cli import VERBS, main
-from tlsproxy.exits import Exit
 
 PROJECT = Path(__file__).parents[1]
 

@@ -17,16 +17,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.tls import material
-from tlsproxy import contract, diagnostics, verbs
-from tlsproxy.admin.server import AdminServer
+from tlsproxy import contract, verbs
+from tlsproxy.chassis import diagnostics
+from tlsproxy.chassis.admin.server import AdminServer
+from tlsproxy.chassis.environment import read, variables
+from tlsproxy.chassis.exits import Exit
+from tlsproxy.chassis.signals import HEEDED
 from tlsproxy.cli import VERBS
-from tlsproxy.environment import read, variables
-from tlsproxy.exits import Exit
 from tlsproxy.proxy import heads, refusals
 from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy_protocol import HeaderError
 from tlsproxy.settings import Settings
-from tlsproxy.signals import HEEDED
 from tlsproxy.tls import clients, connection
 from tlsproxy.tls.identity import read_identity
 
@@ -295,7 +296,7 @@ def test_every_field_for_clients_is_told() -> None:
 
 def test_an_old_name_stands_with_the_new_one() -> None:
     """Who looks for the old name finds the variable."""
-    from tests.test_environment import Topz  # noqa: PLC0415  -- the one class that has both
+    from tests.chassis.test_environment import Topz  # noqa: PLC0415  -- the one class that has both
 
     (row,) = (row for row in contract.table(Topz).splitlines() if row.startswith("| `TOPZ_TOKEN`"))
     assert row.endswith("; old name: `TOPZ_PASSWORD` |")
@@ -321,7 +322,7 @@ def test_schema() -> None:
 
 def test_schema_of_secrets_and_old_names() -> None:
     """A secret is marked and its default not shown; an old name is there and deprecated."""
-    from tests.test_environment import Topz  # noqa: PLC0415  -- the one class that has both
+    from tests.chassis.test_environment import Topz  # noqa: PLC0415  -- the one class that has both
 
     properties = contract.schema(Topz)["properties"]
     assert isinstance(properties, dict)
@@ -346,7 +347,7 @@ def test_effective_settings() -> None:
 
 def test_effective_settings_hide_secrets() -> None:
     """A secret that is set is masked, one that is not is empty."""
-    from tests.test_environment import Topz  # noqa: PLC0415  -- the one class that has one
+    from tests.chassis.test_environment import Topz  # noqa: PLC0415  -- the one class that has one
 
     assert "TOPZ_TOKEN='***' " in contract.effective(read(Topz, {"TOPZ_TOKEN": "hush"}))
     assert "TOPZ_TOKEN= " in contract.effective(read(Topz, {}))

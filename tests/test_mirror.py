@@ -10,8 +10,8 @@ TESTS = Path(__file__).parent
 
 WITHOUT_TESTS: Mapping[str, str] = {
     "__main__.py": "two lines around cli",
-    "exits.py": "numbers, held by tests/test_contract.py",
-    "life.py": "a whole process: tests/e2e",
+    "chassis/exits.py": "numbers, held by tests/test_contract.py",
+    "chassis/life.py": "a whole process: tests/e2e",
     "assembly.py": "settings to values, and what they do: tests/e2e",
     "serving.py": "the ports of a whole process: tests/e2e",
     "sidecar.py": "the whole process: tests/e2e",

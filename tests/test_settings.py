@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tlsproxy.environment import BadSettings, Variable, read, variables
+from tlsproxy.chassis.environment import BadSettings, Variable, read, variables
 from tlsproxy.settings import Settings
 from tlsproxy.settings_kinds import PRIVATE
 

@@ -17,9 +17,9 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic
 
-from tlsproxy.listening import BACKLOG
-from tlsproxy.measures import Measure
-from tlsproxy.repeats import Repeats
+from tlsproxy.chassis.listening import BACKLOG
+from tlsproxy.chassis.measures import Measure
+from tlsproxy.chassis.repeats import Repeats
 
 _logger = logging.getLogger("tlsproxy")
 

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlsproxy.app_address import AppAddress
-from tlsproxy.output import LineWriter
+from tlsproxy.chassis.app_address import AppAddress
+from tlsproxy.chassis.output import LineWriter
 from tlsproxy.proxy.conditions import Precondition, certified, directed
 from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.limits import Limits, Timeouts

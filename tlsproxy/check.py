@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tlsproxy.admin.app_check import check_app
 from tlsproxy.assembly import app_address, certificates, workers
+from tlsproxy.chassis.admin.app_check import check_app
+from tlsproxy.chassis.exits import Exit
+from tlsproxy.chassis.listening import PortError, listen
+from tlsproxy.chassis.open_files import make_room
+from tlsproxy.chassis.terminal import Terminal
 from tlsproxy.client_rules import spell_rules
-from tlsproxy.exits import Exit
-from tlsproxy.listening import PortError, listen
-from tlsproxy.open_files import make_room
 from tlsproxy.sidecar import APP_CHECK_WITHIN
-from tlsproxy.terminal import Terminal
 from tlsproxy.tls.description import moment, report
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from tlsproxy.exits import Exit
+from tlsproxy.chassis.exits import Exit
 from tlsproxy.verbs import parser
 
 if TYPE_CHECKING:
-    from tlsproxy.environment import Reading
+    from tlsproxy.chassis.environment import Reading
+    from tlsproxy.chassis.settings_process import Outcome, PlainReading
     from tlsproxy.settings import Settings
-    from tlsproxy.settings_process import Outcome, PlainReading
     from tlsproxy.tls.certificate import Checked
 
 
@@ -52,9 +52,9 @@ def _open_standard_streams() -> None:
 def _run(_: argparse.Namespace) -> int:
     import signal
 
-    from tlsproxy.hardening import harden
-    from tlsproxy.imports import prepare
-    from tlsproxy.settings_process import settings_process
+    from tlsproxy.chassis.hardening import harden
+    from tlsproxy.chassis.imports import prepare
+    from tlsproxy.chassis.settings_process import settings_process
 
     kept = harden()
     prepare()
@@ -69,8 +69,8 @@ def _run(_: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from tlsproxy.hardening import harden
-    from tlsproxy.settings_process import settings_process
+    from tlsproxy.chassis.hardening import harden
+    from tlsproxy.chassis.settings_process import settings_process
 
     kept = harden()
     with settings_process(_declared) as outcome:
@@ -81,10 +81,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _health(_: argparse.Namespace) -> int:
-    from tlsproxy.settings_process import settings_process
+    from tlsproxy.chassis.settings_process import settings_process
 
     with settings_process(_declared) as outcome:
-        from tlsproxy.health import ask_ready
+        from tlsproxy.chassis.health import ask_ready
 
         reading = _usable(outcome())
     return ask_ready(reading.settings.admin_host, reading.settings.admin_port)
@@ -107,7 +107,7 @@ def _config(options: argparse.Namespace) -> int:
 
 def _read_here() -> "Reading[Settings]":
     """The settings with all that is known of them, where pydantic is loaded anyway."""
-    from tlsproxy.environment import BadSettings, read
+    from tlsproxy.chassis.environment import BadSettings, read
     from tlsproxy.settings import Settings
 
     try:
@@ -132,7 +132,7 @@ def _look(settings: "Settings") -> "Checked":
 
 def _usable(outcome: "Outcome[Settings]", warnings: Iterable[str] = ()) -> "PlainReading[Settings]":
     """The settings, with logging set up as they say and warnings told; when they are refused, the end."""
-    from tlsproxy.settings_process import Refusal
+    from tlsproxy.chassis.settings_process import Refusal
 
     if isinstance(outcome, Refusal):
         _refuse(outcome.status, outcome.message, outcome.warnings)
@@ -141,7 +141,7 @@ def _usable(outcome: "Outcome[Settings]", warnings: Iterable[str] = ()) -> "Plai
 
 
 def _refuse(status: Exit, message: str, warnings: Sequence[str]) -> NoReturn:
-    from tlsproxy.diagnostics import escape
+    from tlsproxy.chassis.diagnostics import escape
 
     for line in (message, *warnings):
         print("\n".join(map(escape, line.splitlines())), file=sys.stderr)
@@ -151,7 +151,7 @@ def _refuse(status: Exit, message: str, warnings: Sequence[str]) -> NoReturn:
 def _log_as_set(settings: "Settings", warnings: Iterable[str]) -> None:
     import logging
 
-    from tlsproxy.diagnostics import configure
+    from tlsproxy.chassis.diagnostics import configure
 
     configure(settings.log_format, settings.log_level)
     for warning in warnings:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tlsproxy import verbs
-from tlsproxy.environment import Environment, Reading, Variable, variables
-from tlsproxy.exits import Exit
-from tlsproxy.measures import Measure
+from tlsproxy.chassis.environment import Environment, Reading, Variable, variables
+from tlsproxy.chassis.exits import Exit
+from tlsproxy.chassis.measures import Measure
 from tlsproxy.settings import Settings
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _metrics() -> dict[str, tuple[str, str]]:
 
 
 def _process_metrics() -> dict[str, str]:
-    from tlsproxy.admin.metrics import process_measures  # noqa: PLC0415  -- the rooms are loaded for documents only
+    from tlsproxy.chassis.admin.metrics import process_measures  # noqa: PLC0415  -- the rooms are loaded for documents only
 
     return {measure.name: f"{measure.kind}. {measure.help}" for measure in process_measures()}
 
@@ -298,12 +298,12 @@ def _labels_by_events() -> dict[str, frozenset[str]]:
 def _measures() -> Iterator[Measure]:
     """What the rooms show at a scrape, before anything has happened."""
     from tlsproxy.admission import Admission  # noqa: PLC0415  -- the rooms are loaded for documents only
-    from tlsproxy.app_address import AppAddress  # noqa: PLC0415
-    from tlsproxy.output import lost_measure  # noqa: PLC0415
+    from tlsproxy.chassis.app_address import AppAddress  # noqa: PLC0415
+    from tlsproxy.chassis.output import lost_measure  # noqa: PLC0415
+    from tlsproxy.chassis.pulse import Pulse  # noqa: PLC0415
     from tlsproxy.proxy.limits import Limits, Timeouts  # noqa: PLC0415
     from tlsproxy.proxy.pool import Pool  # noqa: PLC0415
     from tlsproxy.proxy.tally import Tally  # noqa: PLC0415
-    from tlsproxy.pulse import Pulse  # noqa: PLC0415
     from tlsproxy.tls.clients import Clients  # noqa: PLC0415
     from tlsproxy.tls.connection import Acceptor  # noqa: PLC0415
     from tlsproxy.tls.files import find  # noqa: PLC0415

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from tlsproxy import assembly, diagnostics
-from tlsproxy.admin.health import Condition
+from tlsproxy import assembly
 from tlsproxy.admission import Admission
-from tlsproxy.heap import Slack, give_back
-from tlsproxy.measures import Measure
-from tlsproxy.output import LineWriter, descriptor_of, lost_measure
+from tlsproxy.chassis import diagnostics
+from tlsproxy.chassis.admin.health import Condition
+from tlsproxy.chassis.heap import Slack, give_back
+from tlsproxy.chassis.measures import Measure
+from tlsproxy.chassis.output import LineWriter, descriptor_of, lost_measure
+from tlsproxy.chassis.pulse import Pulse
+from tlsproxy.chassis.turns import Turns
 from tlsproxy.proxy.conditions import GuardedService
 from tlsproxy.proxy.exchange import Service
 from tlsproxy.proxy.forwarding import Forwarding
@@ -35,10 +38,8 @@ from tlsproxy.proxy.refusals import PLAIN_HTTP
 from tlsproxy.proxy.relay import TcpFrontend
 from tlsproxy.proxy.server import Server
 from tlsproxy.proxy.tally import Tally
-from tlsproxy.pulse import Pulse
 from tlsproxy.tls.connection import Acceptor
 from tlsproxy.tls.proxy_header import Gate, announce
-from tlsproxy.turns import Turns
 
 if TYPE_CHECKING:
     from tlsproxy.settings import Settings

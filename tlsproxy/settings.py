@@ -12,9 +12,8 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge
 from pydantic import ValidationInfo, field_validator
 
-from tlsproxy.client_rules import Rules
-from tlsproxy.environment import About, Conflict, Environment
-from tlsproxy.kinds import (
+from tlsproxy.chassis.environment import About, Conflict, Environment
+from tlsproxy.chassis.kinds import (
     CHOICE,
     COUNT,
     SIZE,
@@ -27,6 +26,7 @@ from tlsproxy.kinds import (
     Size,
     Switch,
 )
+from tlsproxy.client_rules import Rules
 from tlsproxy.settings_kinds import (
     APP_CHECK,
     CERT_NAME,

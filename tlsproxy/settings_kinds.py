@@ -6,8 +6,7 @@ Kinds that any sidecar has (durations, sizes, ports) are in kinds.py; which vari
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from tlsproxy.client_rules import Rules, parse_rules, spell_rules
-from tlsproxy.kinds import (
+from tlsproxy.chassis.kinds import (
     DURATION,
     DURATION_PATTERN,
     NUMBER,
@@ -18,6 +17,7 @@ from tlsproxy.kinds import (
     spell_duration,
     spell_plain,
 )
+from tlsproxy.client_rules import Rules, parse_rules, spell_rules
 
 Network = IPv4Network | IPv6Network
 

@@ -17,15 +17,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from tlsproxy import __version__, assembly
-from tlsproxy.admin.app_check import SharedCheck, SteadyCheck, check_app, is_closed
-from tlsproxy.admin.health import Condition
-from tlsproxy.exits import Exit
-from tlsproxy.following import Following
-from tlsproxy.life import Life
-from tlsproxy.life import run as run_life
-from tlsproxy.listening import listen
-from tlsproxy.measures import Measure
-from tlsproxy.open_files import make_room
+from tlsproxy.chassis.admin.app_check import SharedCheck, SteadyCheck, check_app, is_closed
+from tlsproxy.chassis.admin.health import Condition
+from tlsproxy.chassis.exits import Exit
+from tlsproxy.chassis.following import Following
+from tlsproxy.chassis.life import Life
+from tlsproxy.chassis.life import run as run_life
+from tlsproxy.chassis.listening import listen
+from tlsproxy.chassis.measures import Measure
+from tlsproxy.chassis.open_files import make_room
 from tlsproxy.proxy.feed import check_parser
 from tlsproxy.proxy.limits import Limits
 from tlsproxy.serving import Serving

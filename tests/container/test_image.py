@@ -17,7 +17,8 @@ import pytest
 from tests.container.podman import IMAGE, ROOT, make_pair, podman, serial, status
 from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
-from tlsproxy import __version__, environment
+from tlsproxy import __version__
+from tlsproxy.chassis import environment
 from tlsproxy.settings import Settings
 
 HARDENED = ("--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges")

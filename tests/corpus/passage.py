@@ -15,7 +15,7 @@ from typing import cast
 import httptools
 
 from tests.proxy.loopback import Lines
-from tlsproxy.app_address import AppAddress
+from tlsproxy.chassis.app_address import AppAddress
 from tlsproxy.proxy.app_reads import view
 from tlsproxy.proxy.exchange import Service
 from tlsproxy.proxy.fixes import Fixes

@@ -6,7 +6,7 @@ import pytest
 
 from tests.deploy.test_kustomize import at, named
 from tests.e2e.test_certificate_sources import documents
-from tlsproxy.environment import read
+from tlsproxy.chassis.environment import read
 from tlsproxy.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 from bench.fronts import MALLOC
-from tlsproxy import __version__, health
-from tlsproxy.environment import About, Alias, read, variables
-from tlsproxy.kinds import DurationOrZero
+from tlsproxy import __version__
+from tlsproxy.chassis import health
+from tlsproxy.chassis.environment import About, Alias, read, variables
+from tlsproxy.chassis.kinds import DurationOrZero
 from tlsproxy.settings import Settings
 
 ROOT = Path(__file__).parents[2]

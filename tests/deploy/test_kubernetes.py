@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from tests.e2e.test_certificate_sources import documents
-from tlsproxy.environment import read
+from tlsproxy.chassis.environment import read
 from tlsproxy.settings import Settings
 from tlsproxy.sidecar import APP_CHECK_WITHIN
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.deploy import kustomize
 from tests.e2e.test_certificate_sources import documents
-from tlsproxy.environment import read
+from tlsproxy.chassis.environment import read
 from tlsproxy.settings import Settings
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"

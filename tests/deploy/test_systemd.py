@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tlsproxy.environment import read
-from tlsproxy.exits import Exit
-from tlsproxy.open_files import PER_CONNECTION, RESERVE
+from tlsproxy.chassis.environment import read
+from tlsproxy.chassis.exits import Exit
+from tlsproxy.chassis.open_files import PER_CONNECTION, RESERVE
 from tlsproxy.settings import Settings
 
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "tlsproxy.service"

@@ -21,7 +21,7 @@ sys.exit(status)
 """
 SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "tlsproxy.settings", "tlsproxy.contract"}
 NOT_NEEDED = {*SETTINGS, "aiohttp.client", "aiohttp.connector", "cryptography"}
-SCRAPES = {"prometheus_client", "tlsproxy.admin.metrics"}
+SCRAPES = {"prometheus_client", "tlsproxy.chassis.admin.metrics"}
 
 
 @pytest.mark.parametrize("scraped", [False, True])

@@ -24,10 +24,11 @@ from tests.corpus.passage import Outcome, Passage, passage
 from tests.fuzz import seeds
 from tests.proxy.lending_walk import Walk
 from tests.tls.material import NOW, material
-from tlsproxy import kinds, settings_kinds
+from tlsproxy import settings_kinds
+from tlsproxy.chassis import kinds
+from tlsproxy.chassis.environment import BadSettings, read
+from tlsproxy.chassis.kinds import Kind
 from tlsproxy.client_rules import Identity, allowed, parse_rules, spell_rules
-from tlsproxy.environment import BadSettings, read
-from tlsproxy.kinds import Kind
 from tlsproxy.proxy.feed import Feed
 from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy.heads import for_app

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.import_nginx import corpus
+from tlsproxy.chassis.exits import Exit
 from tlsproxy.cli import main
-from tlsproxy.exits import Exit
 
 ROOT = Path(__file__).parents[2]
 

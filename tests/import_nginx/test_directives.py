@@ -3,7 +3,7 @@
 import pytest
 
 from tests.import_nginx import corpus
-from tlsproxy.environment import variables
+from tlsproxy.chassis.environment import variables
 from tlsproxy.import_nginx import directives
 from tlsproxy.import_nginx.findings import PREFIX, Carried, Lost, Needless, Structure
 from tlsproxy.settings import Settings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlsproxy.environment import variables
+from tlsproxy.chassis.environment import variables
 from tlsproxy.import_nginx.findings import PREFIX, Carried, NotImported, Remark, Setting
 from tlsproxy.import_nginx.images import IMAGES, import_environment
 from tlsproxy.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.import_nginx import corpus
-from tlsproxy.environment import read as read_settings
+from tlsproxy.chassis.environment import read as read_settings
 from tlsproxy.import_nginx.directives import DIRECTIVES
 from tlsproxy.import_nginx.findings import NotImported, Structure
 from tlsproxy.import_nginx.reading import read

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.inject import corpus
+from tlsproxy.chassis.exits import Exit
 from tlsproxy.cli import main
-from tlsproxy.exits import Exit
 
 IMAGE = ["--image", "registry.example/tlsproxy:1"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tlsproxy.environment import read
+from tlsproxy.chassis.environment import read
 from tlsproxy.inject import sidecar
 from tlsproxy.inject.sidecar import Shape
 from tlsproxy.settings import Settings

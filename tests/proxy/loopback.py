@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from tlsproxy.app_address import AppAddress
+from tlsproxy.chassis.app_address import AppAddress
 from tlsproxy.proxy.exchange import Service
 from tlsproxy.proxy.fixes import Fixes
 from tlsproxy.proxy.forwarding import Forwarding

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.proxy.test_heads import HOST, Head
-from tlsproxy.app_address import AppAddress
+from tlsproxy.chassis.app_address import AppAddress
 from tlsproxy.proxy.conditions import GuardedService, Precondition, certified, directed
 from tlsproxy.proxy.exchange import Exchange
 from tlsproxy.proxy.fixes import Fixes

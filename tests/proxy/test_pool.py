@@ -13,7 +13,7 @@ import uvloop
 
 from tests.proxy.lending_walk import Walk
 from tests.proxy.loopback import proxied, until
-from tlsproxy.app_address import AppAddress
+from tlsproxy.chassis.app_address import AppAddress
 from tlsproxy.proxy.heads import Field, Piece, Response
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.pool import Lending, Pool

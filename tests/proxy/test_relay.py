@@ -5,7 +5,7 @@ import socket
 
 from tests.proxy.loopback import Scene, proxied, turns, until
 from tests.proxy.test_front import run
-from tlsproxy.app_address import AppAddress
+from tlsproxy.chassis.app_address import AppAddress
 from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy.limits import Timeouts
 from tlsproxy.proxy.relay import Announce, Relay, TcpFrontend

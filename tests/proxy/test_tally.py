@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tlsproxy.measures import Measure
+from tlsproxy.chassis.measures import Measure
 from tlsproxy.proxy.refusals import AppFault, OurLimit, Refusal
 from tlsproxy.proxy.tally import APP_ERRORS, CONNECTS, DURATIONS, METHODS, Tally
 

@@ -25,7 +25,7 @@ from tests.tls.material import (
     serial,
     trusting,
 )
-from tlsproxy.measures import Measure
+from tlsproxy.chassis.measures import Measure
 from tlsproxy.tls.certificate import Certificate
 from tlsproxy.tls.checks import check
 from tlsproxy.tls.files import Material, find

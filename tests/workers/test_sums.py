@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlsproxy.measures import Distribution, Measure
+from tlsproxy.chassis.measures import Distribution, Measure
 from tlsproxy.workers.sums import added, added_status, lasting
 
 

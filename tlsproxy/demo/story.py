@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import NoReturn
 
+from tlsproxy.chassis.exits import Exit
+from tlsproxy.chassis.terminal import Terminal
 from tlsproxy.demo.client import HOST, Client, trusting
 from tlsproxy.demo.legacy_app import legacy_app
 from tlsproxy.demo.mounted_secret import publish
 from tlsproxy.demo.sidecar_process import STOPPING, SidecarProcess, StartError, reserved_ports, sidecar_process
 from tlsproxy.demo.traffic import FRESH, KEPT, SWAP_WITHIN, Traffic
-from tlsproxy.exits import Exit
-from tlsproxy.terminal import Terminal
 from tlsproxy.tls.development import make
 from tlsproxy.tls.files import MaterialError
 

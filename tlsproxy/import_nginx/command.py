@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from tlsproxy.diagnostics import escape
-from tlsproxy.environment import BadSettings
-from tlsproxy.environment import read as read_settings
-from tlsproxy.exits import Exit
+from tlsproxy.chassis.diagnostics import escape
+from tlsproxy.chassis.environment import BadSettings
+from tlsproxy.chassis.environment import read as read_settings
+from tlsproxy.chassis.exits import Exit
 from tlsproxy.import_nginx.findings import NotImported, Remark
 from tlsproxy.import_nginx.images import import_environment
 from tlsproxy.import_nginx.reading import read

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tlsproxy.environment import variables
+from tlsproxy.chassis.environment import variables
 from tlsproxy.import_nginx.findings import (
     PREFIX,
     Carried,

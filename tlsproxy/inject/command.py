@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from tlsproxy.diagnostics import escape
-from tlsproxy.environment import variables
-from tlsproxy.exits import Exit
+from tlsproxy.chassis.diagnostics import escape
+from tlsproxy.chassis.environment import variables
+from tlsproxy.chassis.exits import Exit
 from tlsproxy.inject import sidecar
 from tlsproxy.inject.manifest import Outcome, Request, put_in, take_out
 from tlsproxy.inject.pods import Asked

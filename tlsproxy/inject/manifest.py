@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tlsproxy.environment import BadSettings, read
+from tlsproxy.chassis.environment import BadSettings, read
 from tlsproxy.inject import edits, pods, routes, services
 from tlsproxy.inject.documents import parse
 from tlsproxy.inject.edits import Edit

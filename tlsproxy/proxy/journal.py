@@ -12,11 +12,11 @@ from itertools import count
 from time import monotonic
 from typing import Protocol, cast
 
+from tlsproxy.chassis.repeats import Repeats
 from tlsproxy.proxy.forwarding import Caller, Forwarding, Peer
 from tlsproxy.proxy.refusals import AppFault, OurLimit, Refusal
 from tlsproxy.proxy.request import Request
 from tlsproxy.proxy.tally import Tally
-from tlsproxy.repeats import Repeats
 
 _logger = logging.getLogger("tlsproxy.app")
 

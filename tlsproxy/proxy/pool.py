@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
-from tlsproxy.app_address import AppAddress
-from tlsproxy.measures import Measure
+from tlsproxy.chassis.app_address import AppAddress
+from tlsproxy.chassis.measures import Measure
 from tlsproxy.proxy.limits import Limits, Timeouts
 from tlsproxy.proxy.refusals import AppAbsent, AppConnectTimeout, AppRefused, AppReset, Overloaded, Refusal
 from tlsproxy.proxy.tally import Tally

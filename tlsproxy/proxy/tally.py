@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from tlsproxy.measures import Distribution, Measure
+from tlsproxy.chassis.measures import Distribution, Measure
 from tlsproxy.proxy.refusals import AppFault, OurLimit
 
 # From a fast answer of a local app to the longest wait that the default deadlines allow.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tlsproxy.measures import Distribution, Measure
+from tlsproxy.chassis.measures import Distribution, Measure
 from tlsproxy.tls.asked import AskedNames
 from tlsproxy.tls.certificate import Certificate, Checked
 from tlsproxy.tls.context import Presented, ProfileName, build, note_names, switch_by_name, withhold_tickets

@@ -22,9 +22,9 @@ from hashlib import sha256
 from time import monotonic, time
 from typing import Literal, Protocol, cast
 
+from tlsproxy.chassis.measures import Measure
+from tlsproxy.chassis.repeats import Repeats
 from tlsproxy.client_rules import Identity, Rules, allowed, spell_rules
-from tlsproxy.measures import Measure
-from tlsproxy.repeats import Repeats
 
 ClientAuth = Literal["optional", "observe", "required"]
 """What is asked of clients; see TLSPROXY_CLIENT_AUTH."""

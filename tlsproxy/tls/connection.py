@@ -19,7 +19,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final, Protocol, cast
 
-from tlsproxy.measures import Measure
+from tlsproxy.chassis.measures import Measure
 from tlsproxy.tls.clients import REFUSAL_REASONS, Caller, Clients, StaleSessionError
 
 _NEVER = math.inf

@@ -12,8 +12,8 @@ from dataclasses import replace
 from time import monotonic
 from typing import cast
 
+from tlsproxy.chassis.repeats import Repeats
 from tlsproxy.proxy_protocol import Header, HeaderError, Tls, read_header, write_header
-from tlsproxy.repeats import Repeats
 from tlsproxy.tls.clients import Caller
 from tlsproxy.tls.connection import Acceptor
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from tlsproxy.measures import Measure
+from tlsproxy.chassis.measures import Measure
 from tlsproxy.tls.certificate import Certificate
 from tlsproxy.tls.context import ProfileName, build, rehearse
 from tlsproxy.tls.description import arrival, moment, summary

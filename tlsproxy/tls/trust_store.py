@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tlsproxy.measures import Measure
+from tlsproxy.chassis.measures import Measure
 from tlsproxy.tls.description import moment
 from tlsproxy.tls.files import MaterialError
 from tlsproxy.tls.store import Reload

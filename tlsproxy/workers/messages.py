@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tlsproxy.measures import Measure
+from tlsproxy.chassis.measures import Measure
 
 # ---------------------------------------------------------------------------- to a worker
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
-from tlsproxy.exits import Exit
+from tlsproxy.chassis.exits import Exit
 
 _logger = logging.getLogger("tlsproxy.workers")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
-from tlsproxy.measures import Distribution, Measure
+from tlsproxy.chassis.measures import Distribution, Measure
 
 
 def added(scrapes: Iterable[Iterable[Measure]]) -> list[Measure]:

@@ -15,15 +15,15 @@ from itertools import chain, count
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tlsproxy import diagnostics
-from tlsproxy.admin.health import Condition
-from tlsproxy.exits import Exit
-from tlsproxy.life import Life, happens
-from tlsproxy.listening import listen_together
-from tlsproxy.measures import Measure
-from tlsproxy.output import lost_measure
+from tlsproxy.chassis import diagnostics
+from tlsproxy.chassis.admin.health import Condition
+from tlsproxy.chassis.exits import Exit
+from tlsproxy.chassis.life import Life, happens
+from tlsproxy.chassis.listening import listen_together
+from tlsproxy.chassis.measures import Measure
+from tlsproxy.chassis.output import lost_measure
+from tlsproxy.chassis.signals import dump_stacks
 from tlsproxy.proxy.limits import Limits
-from tlsproxy.signals import dump_stacks
 from tlsproxy.tls.catalogue import Catalogue
 from tlsproxy.workers import messages
 from tlsproxy.workers.channel import open_channel

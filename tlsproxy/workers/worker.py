@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsproxy import assembly
-from tlsproxy.exits import Exit
-from tlsproxy.life import loop_factory, settle_memory
-from tlsproxy.measures import Measure
+from tlsproxy.chassis.exits import Exit
+from tlsproxy.chassis.life import loop_factory, settle_memory
+from tlsproxy.chassis.measures import Measure
+from tlsproxy.chassis.signals import dump_stacks
+from tlsproxy.chassis.turns import Turns
 from tlsproxy.serving import Serving
-from tlsproxy.signals import dump_stacks
 from tlsproxy.tls.catalogue import Catalogue, Supply
-from tlsproxy.turns import Turns
 from tlsproxy.workers import messages
 from tlsproxy.workers.channel import Channel, open_channel
 from tlsproxy.workers.messages import Task
@@ -166,7 +166,7 @@ class Worker:
 
 
 def _open_files() -> Iterator[Measure]:
-    """What only the process itself may count, once it can't be looked into (tlsproxy/hardening.py)."""
+    """What only the process itself may count, once it can't be looked into (tlsproxy/chassis/hardening.py)."""
     with suppress(OSError):
         count = sum(1 for _ in Path("/proc/self/fd").iterdir())
         yield Measure("process_open_fds", "gauge", "Open files.", (), {(): count})

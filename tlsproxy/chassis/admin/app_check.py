@@ -1,0 +1,204 @@
+"""What readiness asks of the app: does its port open, or does a path of it answer.
+
+Plain sockets, so that a refused connection keeps its own error whatever the loop and the number of addresses.
+Knows nothing of the sidecar that forwards to the app.
+"""
+
+import asyncio
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+
+from tlsproxy.chassis.admin.health import Condition
+from tlsproxy.chassis.app_address import AppAddress
+
+_FRESH = 1.0  # seconds; several probers (kubelet, a load balancer, a HEALTHCHECK) cost the app one connection
+_REMEMBERED = 15.0  # seconds; longer than the 10 between two of a kubelet's probes
+_PIECE = 16 * 1024
+_DRAIN_PIECES = 16
+_DRAIN = 0.25  # seconds
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
+
+
+async def check_app(address: AppAddress, how: str, within: float) -> Condition:
+    """Ask the app once; never raises for what the app does.
+
+    Args:
+        address: Where it listens.
+        how: `tcp` (a connection is opened and closed), a path such as `/healthz` (any status below 400 is
+            good), or `off` (always good, nothing is asked).
+        within: Seconds for the whole check.
+
+    Returns:
+        The condition `app`, with the reason in plain words when it does not hold.
+    """
+    if how == "off":
+        return Condition("app", ok=True)
+    try:
+        async with asyncio.timeout(within):
+            trouble = await _ask(address, how)
+    except TimeoutError:
+        trouble = f"timed out after {within:g}s"
+    except OSError as error:
+        trouble = _reason(error, address)
+    except UnicodeError:  # from IDNA, before any look-up
+        trouble = f"{address.host} is not a host name"
+    return Condition("app", ok=not trouble, detail=trouble)
+
+
+class SteadyCheck:
+    """A check that one failure does not turn, so that a pod does not flap: down after two in a row, up after one.
+
+    Whoever asks has thresholds of its own (Kubernetes: failureThreshold 3; haproxy: fall 3, rise 2), and these come on
+    top. A failure is passed over only where the check before it was good and is not long ago: who asks for the first
+    time, or once in an hour, is told how things are.
+    """
+
+    def __init__(self, check: Callable[[], Coroutine[None, None, Condition]], remembered: float = _REMEMBERED) -> None:
+        """Wrap a check.
+
+        Args:
+            check: Called for each check, e.g. `partial(check_app, address, "tcp", 1.0)`.
+            remembered: Seconds after a good answer within which a failure may be the first.
+        """
+        self._check = check
+        self._remembered = remembered
+        self._good_until = 0.0
+
+    async def __call__(self) -> Condition:
+        """The condition; one that is passed over holds, and its detail says what went wrong."""
+        condition = await self._check()
+        now = time.monotonic()
+        if condition.ok:
+            self._good_until = now + self._remembered
+        elif now < self._good_until:
+            self._good_until = 0.0
+            return replace(condition, ok=True, detail=f"{condition.detail}, this once")
+        return condition
+
+
+class SharedCheck:
+    """A check whose answer is kept for a moment: all who ask meanwhile, or while it runs, get that one."""
+
+    def __init__(self, check: Callable[[], Coroutine[None, None, Condition]], fresh: float = _FRESH) -> None:
+        """Wrap a check.
+
+        Args:
+            check: Called for each check, e.g. a `SteadyCheck`.
+            fresh: Seconds that an answer is kept for.
+        """
+        self._check = check
+        self._fresh = fresh
+        self._task: asyncio.Task[Condition] | None = None
+        self._stale_at = 0.0
+
+    async def __call__(self) -> Condition:
+        """The condition, at most `fresh` seconds old."""
+        if self._task is None or (self._task.done() and time.monotonic() >= self._stale_at):
+            self._task = asyncio.create_task(self._run())
+        # Shielded, because one prober that hangs up must not end the check for the others.
+        return await asyncio.shield(self._task)
+
+    async def _run(self) -> Condition:
+        try:
+            return await self._check()
+        finally:
+            self._stale_at = time.monotonic() + self._fresh
+
+
+async def is_closed(address: AppAddress, within: float) -> bool:
+    """Whether nobody listens at the address: a connection is refused, or there is no socket at the path.
+
+    Anything else, such as no answer within so many seconds, may be an app that is busy, and is not an end of it.
+    """
+    with suppress(TimeoutError, OSError, UnicodeError):
+        try:
+            async with asyncio.timeout(within):
+                (await _connect(address)).close()
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+    return False
+
+
+async def _ask(address: AppAddress, how: str) -> str:
+    """What is wrong; empty when nothing is."""
+    with await _connect(address) as connection:
+        return "" if how == "tcp" else await _get(connection, how, _authority(address))
+
+
+async def _connect(address: AppAddress) -> socket.socket:
+    """A connection to the first of the app's addresses that takes one."""
+    if address.socket:
+        return await _connect_to(socket.AF_UNIX, address.socket)
+    loop = asyncio.get_running_loop()
+    failure = OSError(f"{address.host} has no address")
+    for family, _, _, _, target in await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
+        try:
+            return await _connect_to(family, target)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+async def _connect_to(family: int, target: str | tuple[object, ...]) -> socket.socket:
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, target)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _get(connection: socket.socket, path: str, authority: str) -> str:
+    """What is wrong with the app's answer to a GET; empty when nothing is."""
+    loop = asyncio.get_running_loop()
+    head = f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: tlsproxy\r\nConnection: close\r\n\r\n"
+    await loop.sock_sendall(connection, head.encode())
+    answer = b""
+    while b"\n" not in answer and len(answer) < _PIECE:
+        piece = await loop.sock_recv(connection, _PIECE)
+        if not piece:
+            return "closed the connection without an answer"
+        answer += piece
+    status_line = _STATUS_LINE.match(answer)
+    if status_line is None:
+        return f"answered GET {path} with something that is not HTTP/1"
+    await _drain(connection)
+    status = int(status_line[1])
+    return "" if status < 400 else f"answered {status} to GET {path}"
+
+
+async def _drain(connection: socket.socket) -> None:
+    """Let the app finish: one that is cut off in the middle of its answer logs an error for each probe.
+
+    The verdict stands already, so neither a failure nor an app that ignores `Connection: close` matters.
+    """
+    loop = asyncio.get_running_loop()
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_DRAIN):
+            for _ in range(_DRAIN_PIECES):
+                if not await loop.sock_recv(connection, _PIECE):
+                    return
+
+
+def _authority(address: AppAddress) -> str:
+    if address.socket:
+        return "localhost"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{address.port}"
+
+
+def _reason(error: OSError, address: AppAddress) -> str:
+    """An error in plain words: no numbers, no class names."""
+    if isinstance(error, socket.gaierror):
+        return f"{address.host} does not resolve: {error.strerror}"
+    if isinstance(error, FileNotFoundError):
+        return f"no socket at {address.socket}"
+    # The loops write the address into strerror, so the words come from the number.
+    return os.strerror(error.errno).lower() if error.errno else str(error)
