@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tlsproxy import __version__
+from tlsproxy.chassis.command_line import verbs
 from tlsproxy.chassis.exits import Exit
-from tlsproxy.cli import VERBS, main
+from tlsproxy.cli import PROGRAM, main
 
 PROJECT = Path(__file__).parents[1]
 
@@ -42,7 +43,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    assert all(verb in said for verb in [*VERBS, "TLSPROXY_CERT_NAME", "TLSPROXY_APP_PORT"])
+    assert all(verb in said for verb in [*verbs(PROGRAM), "TLSPROXY_CERT_NAME", "TLSPROXY_APP_PORT"])
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -17,25 +18,32 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.tls import material
-from tlsproxy import contract, verbs
-from tlsproxy.chassis import diagnostics
+from tlsproxy import contract
+from tlsproxy.chassis import diagnostics, documents
 from tlsproxy.chassis.admin.server import AdminServer
-from tlsproxy.chassis.environment import read, variables
+from tlsproxy.chassis.command_line import verbs
+from tlsproxy.chassis.environment import variables
 from tlsproxy.chassis.exits import Exit
 from tlsproxy.chassis.signals import HEEDED
-from tlsproxy.cli import VERBS
+from tlsproxy.chassis.verbs import entries
+from tlsproxy.cli import PROGRAM
 from tlsproxy.proxy import heads, refusals
 from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy_protocol import HeaderError
 from tlsproxy.settings import Settings
 from tlsproxy.tls import clients, connection
 from tlsproxy.tls.identity import read_identity
+from tlsproxy.verbs import WORDS
 
 ROOT = Path(__file__).parent.parent
-GOLDEN = ROOT / "tests" / "contract.json"
+SURFACES: Mapping[Path, documents.Surface] = {ROOT / "tests" / "contract.json": contract.SURFACE}
+"""By the file that holds what was promised: of each sidecar, its surface."""
 GENERATED: Mapping[Path, Mapping[str, Callable[[], str]]] = {
-    ROOT / "README.md": {"variables": contract.table},
-    ROOT / "docs" / "contract.md": {"variables": contract.table, "lists": contract.lists},
+    ROOT / "README.md": {"variables": partial(documents.table, Settings)},
+    ROOT / "docs" / "contract.md": {
+        "variables": partial(documents.table, Settings),
+        "lists": partial(documents.lists, contract.SURFACE),
+    },
 }
 REFRESH = "python -m tests.test_contract"
 NEW = f"Additions are welcome. Once released they stay; record them by `{REFRESH}`:"
@@ -94,18 +102,19 @@ def verdict(before: Mapping[str, object], after: Mapping[str, object]) -> str:
     return ""
 
 
-def golden() -> Mapping[str, object]:
+def recorded(golden: Path) -> Mapping[str, object]:
     """The surface as it was recorded."""
-    loaded: Mapping[str, object] = json.loads(GOLDEN.read_text())
+    loaded: Mapping[str, object] = json.loads(golden.read_text())
     return loaded
 
 
-def test_surface_is_kept() -> None:
+@pytest.mark.parametrize("golden", SURFACES, ids=lambda golden: golden.parent.name)
+def test_surface_is_kept(golden: Path) -> None:
     """No name, default, unit, exit status, endpoint or metric goes or changes without an alias."""
-    after = contract.surface()
-    trouble = verdict(golden(), after)
+    before, after = recorded(golden), documents.promises(SURFACES[golden])
+    trouble = verdict(before, after)
     assert not trouble, trouble
-    assert golden() == after, f"Only what may differ does; record it by `{REFRESH}`."
+    assert before == after, f"Only what may differ does; record it by `{REFRESH}`."
 
 
 BEFORE: Mapping[str, object] = {
@@ -191,7 +200,7 @@ def test_every_exit_status_is_explained() -> None:
 
 def test_every_metric_is_explained_once() -> None:
     """Each has a sentence, and none comes from two places."""
-    measures = [*contract._measures(), *contract._measures_of_all()]
+    measures = list(contract.SURFACE.measures())
     names = [measure.name for measure in measures]
     assert sorted(set(names)) == sorted(names)
     assert all(measure.help.endswith(".") for measure in measures)
@@ -213,7 +222,7 @@ def test_every_path_of_the_admin_port_is_told() -> None:
         return ()
 
     server = AdminServer(live=none, started=tuple, ready=none, status=nothing, measures=none)
-    assert contract.ENDPOINTS.keys() == server._paths.keys()
+    assert contract.ENDPOINTS.keys() == server._server._paths.keys()
 
 
 def test_every_signal_is_told() -> None:
@@ -223,7 +232,7 @@ def test_every_signal_is_told() -> None:
 
 def test_every_verb_is_told() -> None:
     """The commands are those that something is done at."""
-    assert {command.split()[1] for command in verbs.entries()} == VERBS.keys() | {"--version"}
+    assert {command.split()[1] for command in entries(WORDS)} == verbs(PROGRAM).keys() | {"--version"}
 
 
 # Where a label's value stands as a word of its own, and not in a table.
@@ -246,7 +255,7 @@ LITERAL = {
 @pytest.mark.parametrize("label", LITERAL)
 def test_every_value_of_a_label_is_told(label: str) -> None:
     """What is counted under a word that stands in the code is in the list of the label's values."""
-    told = contract._label_values()[label]
+    told = documents.label_values(contract.SURFACE)[label]
     found: set[str] = set()
     for module, pattern in LITERAL[label]:
         words = set(re.findall(pattern, (ROOT / "tlsproxy" / "tls" / f"{module}.py").read_text()))
@@ -264,8 +273,8 @@ def test_every_field_of_a_diagnostic_is_told() -> None:
     with pytest.raises(NotADirectoryError) as raised:
         Path("/dev/null/absent").stat()
     record.exc_info = (raised.type, raised.value, raised.tb)
-    line = json.loads(diagnostics._FORMATTERS["json"](tracebacks=True).format(record))
-    assert list(line) == list(contract.DIAGNOSTIC)
+    line = json.loads(diagnostics._FORMATTERS["json"](tracebacks=True, program="tlsproxy").format(record))
+    assert list(line) == list(documents.DIAGNOSTIC)
 
 
 def test_every_field_for_the_app_is_told() -> None:
@@ -294,72 +303,14 @@ def test_every_field_for_clients_is_told() -> None:
     assert names == set(contract.FIELDS_TO_THE_CLIENT)
 
 
-def test_an_old_name_stands_with_the_new_one() -> None:
-    """Who looks for the old name finds the variable."""
-    from tests.chassis.test_environment import Topz  # noqa: PLC0415  -- the one class that has both
-
-    (row,) = (row for row in contract.table(Topz).splitlines() if row.startswith("| `TOPZ_TOKEN`"))
-    assert row.endswith("; old name: `TOPZ_PASSWORD` |")
-
-
-def test_schema() -> None:
-    """The schema lists every variable as text, with default, example, type, unit and form."""
-    properties = contract.schema()["properties"]
-    assert isinstance(properties, dict)
-    assert list(properties) == list(contract.surface()["variables"])  # type: ignore[call-overload]  # a dict
-    assert properties["TLSPROXY_MAX_HEAD"] == {
-        "type": "string",
-        "description": "request line and headers together: 414 or 431 above it",
-        "default": "32k",
-        "examples": ["64k"],
-        "x-type": "size",
-        "x-unit": "bytes",
-        "pattern": "^(([0-9]{1,12})(k|m|g)?)?$",
-    }
-    assert properties["TLSPROXY_LOG_FORMAT"]["enum"] == ["", "json", "text"]
-    json.dumps(contract.schema())
-
-
-def test_schema_of_secrets_and_old_names() -> None:
-    """A secret is marked and its default not shown; an old name is there and deprecated."""
-    from tests.chassis.test_environment import Topz  # noqa: PLC0415  -- the one class that has both
-
-    properties = contract.schema(Topz)["properties"]
-    assert isinstance(properties, dict)
-    assert properties["TOPZ_TOKEN"]["writeOnly"] is True
-    assert properties["TOPZ_PASSWORD"] == {
-        "type": "string",
-        "description": "old name of TOPZ_TOKEN",
-        "deprecated": True,
-    }
-
-
-def test_effective_settings() -> None:
-    """Each variable in order, as one would write it for a shell, with where it came from."""
-    reading = read(Settings, {"TLSPROXY_DRAIN_DELAY": "2000ms", "TLSPROXY_APP_CHECK": "/a?b=c&d"})
-    lines = contract.effective(reading).splitlines()
-    assert len(lines) == len(reading.sources)
-    assert lines[0].split() == ["TLSPROXY_CERT_NAME=tls", "#", "default"]
-    assert "TLSPROXY_DRAIN_DELAY=2s                   # environment" in lines
-    assert "TLSPROXY_APP_CHECK='/a?b=c&d'             # environment" in lines
-    assert "TLSPROXY_REDIRECT_PORT=                   # default" in lines
-
-
-def test_effective_settings_hide_secrets() -> None:
-    """A secret that is set is masked, one that is not is empty."""
-    from tests.chassis.test_environment import Topz  # noqa: PLC0415  -- the one class that has one
-
-    assert "TOPZ_TOKEN='***' " in contract.effective(read(Topz, {"TOPZ_TOKEN": "hush"}))
-    assert "TOPZ_TOKEN= " in contract.effective(read(Topz, {}))
-
-
 def refresh() -> str:
     """Write everything that is generated; the reason where it may not be."""
-    after = contract.surface()
-    before = golden() if GOLDEN.exists() else after
-    if lost := list(broken(without_aliases(before, after), after)):
-        return "\n  ".join(["not recorded, because others rely on it:", *lost])
-    GOLDEN.write_text(json.dumps(after, indent=2) + "\n")
+    for golden, surface in SURFACES.items():
+        after = documents.promises(surface)
+        before = recorded(golden) if golden.exists() else after
+        if lost := list(broken(without_aliases(before, after), after)):
+            return "\n  ".join(["not recorded, because others rely on it:", *lost])
+        golden.write_text(json.dumps(after, indent=2) + "\n")
     for document, parts in GENERATED.items():
         text = document.read_text()
         for name, generate in parts.items():

@@ -16,13 +16,15 @@ from aiohttp import http_parser
 from tests import console
 from tests.e2e.programs import program
 from tests.e2e.test_start_errors import START_ERRORS
-from tlsproxy import contract, verbs
-from tlsproxy.chassis import listening, settings_process
+from tlsproxy import contract
+from tlsproxy.chassis import documents, listening, settings_process
 from tlsproxy.chassis.environment import variables
 from tlsproxy.chassis.exits import Exit
+from tlsproxy.chassis.verbs import entries
 from tlsproxy.proxy import heads, refusals
 from tlsproxy.settings import Settings
 from tlsproxy.tls import checks, clients, connection
+from tlsproxy.verbs import WORDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -56,7 +58,7 @@ def first_column(page: str, heading: str) -> list[str]:
 
 def listed(surface: str) -> list[str]:
     """A part of the contract's surface, or the values of a label, as names."""
-    known = contract.surface()
+    known = documents.promises(contract.SURFACE)
     values = known["label_values"]
     assert isinstance(values, dict)
     part = values[surface] if surface in values else known[surface]
@@ -304,7 +306,7 @@ def test_metrics_that_are_named_exist() -> None:
 def test_options_that_are_named_exist() -> None:
     """No page shows a verb or an option of `tlsproxy` that is not taken."""
     known: dict[str, set[str]] = {}
-    for words in map(str.split, verbs.entries()):
+    for words in map(str.split, entries(WORDS)):
         known.setdefault(words[1], {"--help"}).update(word for word in words if word.startswith("--"))
     for page in (page for page in PAGES if page.name != "errors.md"):  # which shows mistakes
         for verb, rest in re.findall(

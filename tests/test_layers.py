@@ -15,7 +15,7 @@ ROOT = Path(tlsproxy.__file__).parent
 FREE = ("tlsproxy.demo",)
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
-    "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.serving", "tlsproxy.chassis.admin"),
+    "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.serving", "tlsproxy.chassis.http_server"),
     "httptools": ("tlsproxy.proxy.response_reader",),
     "ssl": (
         "tlsproxy.tls",
@@ -48,11 +48,11 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.tls.proxy_header",
         "tlsproxy.tls.steps",
         "tlsproxy.tls.watch",
-        "tlsproxy.chassis.admin.server",
+        "tlsproxy.chassis.http_server",
         "tlsproxy.chassis.admin.app_check",
         "tlsproxy.chassis.life",
         "tlsproxy.chassis.following",
-        "tlsproxy.chassis.imports",  # loads it before a fork, and uses nothing of it
+        "tlsproxy.chassis.command_line",  # loads it before a fork, and uses nothing of it
         "tlsproxy.chassis.pulse",
         "tlsproxy.serving",
         "tlsproxy.sidecar",
@@ -66,6 +66,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "socket": (
         "tlsproxy.admission",
         "tlsproxy.chassis.listening",
+        "tlsproxy.chassis.http_server",  # names a type
         "tlsproxy.chassis.admin",
         "tlsproxy.chassis.health",
         "tlsproxy.serving",  # names a type
@@ -76,7 +77,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "signal": (
         "tlsproxy.chassis.signals",
         "tlsproxy.chassis.life",  # has none change what the process ends with
-        "tlsproxy.cli",  # has none end what has only begun
+        "tlsproxy.chassis.command_line",  # has none end what has only begun
         "tlsproxy.sidecar",
         "tlsproxy.serving",
         "tlsproxy.workers",
@@ -101,7 +102,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.tls": ("tlsproxy.tls", *SHARED),
     "tlsproxy.proxy": ("tlsproxy.proxy", *SHARED),
     "tlsproxy.chassis": (),
-    "tlsproxy.chassis.admin": ("tlsproxy.chassis.admin", *SHARED),
+    "tlsproxy.chassis.http_server": ("tlsproxy.chassis.secrets",),
+    "tlsproxy.chassis.admin": ("tlsproxy.chassis.admin", "tlsproxy.chassis.http_server", *SHARED),
     "tlsproxy.chassis.measures": (),
     "tlsproxy.chassis.app_address": (),
     "tlsproxy.proxy_protocol": (),
@@ -109,7 +111,26 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.client_rules": (),
     "tlsproxy.chassis.exits": (),
     "tlsproxy.chassis.kinds": (),
-    "tlsproxy.chassis.environment": ("tlsproxy.chassis.kinds",),
+    "tlsproxy.chassis.secrets": (),
+    "tlsproxy.chassis.environment": ("tlsproxy.chassis.kinds", "tlsproxy.chassis.secrets"),
+    "tlsproxy.chassis.verbs": (),
+    "tlsproxy.chassis.documents": (
+        "tlsproxy.chassis.environment",
+        "tlsproxy.chassis.exits",
+        "tlsproxy.chassis.measures",
+        "tlsproxy.chassis.verbs",
+        "tlsproxy.chassis.admin.metrics",
+    ),
+    "tlsproxy.chassis.command_line": (
+        "tlsproxy.chassis.verbs",
+        "tlsproxy.chassis.exits",
+        "tlsproxy.chassis.hardening",
+        "tlsproxy.chassis.environment",
+        "tlsproxy.chassis.settings_process",
+        "tlsproxy.chassis.diagnostics",
+        "tlsproxy.chassis.documents",
+        "tlsproxy.chassis.health",
+    ),
     "tlsproxy.settings": (
         "tlsproxy.settings_kinds",
         "tlsproxy.chassis.environment",
@@ -218,17 +239,13 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     ),
     "tlsproxy.contract": (
         "tlsproxy.settings",
-        "tlsproxy.chassis.environment",
-        "tlsproxy.chassis.exits",
+        "tlsproxy.verbs",
+        "tlsproxy.chassis",
         "tlsproxy.admission",
-        "tlsproxy.chassis.output",
-        "tlsproxy.chassis.pulse",
         "tlsproxy.proxy",  # reads what the rooms declare, when a document is made
         "tlsproxy.tls",
-        "tlsproxy.chassis.admin.metrics",
         "tlsproxy.serving",
         "tlsproxy.sidecar",
-        "tlsproxy.verbs",
         *SHARED,
     ),
     "tlsproxy.check": (
@@ -261,21 +278,14 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.chassis.exits",
         "tlsproxy.chassis.diagnostics",
     ),
-    "tlsproxy.verbs": ("tlsproxy.inject.options", "tlsproxy.import_nginx.options"),
+    "tlsproxy.verbs": ("tlsproxy.chassis.verbs", "tlsproxy.inject.options", "tlsproxy.import_nginx.options"),
     "tlsproxy.cli": (
+        "tlsproxy.chassis",
+        "tlsproxy.verbs",
+        "tlsproxy.settings",
         "tlsproxy.sidecar",
         "tlsproxy.check",
-        "tlsproxy.chassis.health",
         "tlsproxy.demo",
-        "tlsproxy.contract",
-        "tlsproxy.chassis.environment",
-        "tlsproxy.settings",
-        "tlsproxy.chassis.settings_process",
-        "tlsproxy.chassis.imports",
-        "tlsproxy.chassis.hardening",
-        "tlsproxy.chassis.diagnostics",
-        "tlsproxy.chassis.exits",
-        "tlsproxy.verbs",
         "tlsproxy.inject.command",
         "tlsproxy.import_nginx.command",
         "tlsproxy.tls.first_look",  # is taken where the settings are read
@@ -485,5 +495,5 @@ def test_help_needs_nothing() -> None:
     at_once = {known for node in MODULES["tlsproxy.cli"].body if isinstance(node, ast.Import | ast.ImportFrom)
                for known in imports(node)}  # fmt: skip
     ours = {known for known in at_once if known.startswith("tlsproxy")}
-    assert ours <= {"tlsproxy", "tlsproxy.chassis.exits", "tlsproxy.verbs"}
+    assert ours <= {"tlsproxy.chassis", "tlsproxy.chassis.command_line", "tlsproxy.chassis.exits", "tlsproxy.verbs"}
     assert {known.split(".")[0] for known in at_once} & {*LIBRARIES, "logging", "json"} == set()

@@ -2,25 +2,27 @@
 
 import pytest
 
-from tlsproxy.cli import VERBS
-from tlsproxy.verbs import entries, parser
+from tlsproxy.chassis.command_line import verbs
+from tlsproxy.chassis.verbs import entries, parser
+from tlsproxy.cli import PROGRAM
+from tlsproxy.verbs import WORDS
 
 
 def test_without_a_verb_it_runs() -> None:
     """`tlsproxy` alone serves."""
-    assert parser().parse_args([]).verb == "run"
+    assert parser(WORDS).parse_args([]).verb == "run"
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", verbs(PROGRAM))
 def test_each_verb_is_read(verb: str) -> None:
     """Each verb stands for itself, with what it cannot do without."""
     needed = {"dev-cert": ["there"], "import-nginx": ["-"]}
-    assert parser().parse_args([verb, *needed.get(verb, [])]).verb == verb
+    assert parser(WORDS).parse_args([verb, *needed.get(verb, [])]).verb == verb
 
 
 def test_entries_tell_all() -> None:
     """Arguments and options stand with their verb, each with its help; what each verb has anyway is left out."""
-    told = entries()
+    told = entries(WORDS)
     assert told["tlsproxy run"] == "serve; the same as `tlsproxy` alone"
     assert told["tlsproxy dev-cert DIR"] == "make a development CA and certificate"
     assert "localhost" in told["tlsproxy dev-cert DIR NAME ..."]

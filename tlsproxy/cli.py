@@ -1,121 +1,23 @@
-"""What the verbs of the command line do; each one imports what it needs, so that help is instant."""
+"""tlsproxy's command line: what its verbs do. Each imports what it needs, so that help is instant."""
 
 import argparse
-import errno
-import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
 
+from tlsproxy.chassis import command_line
 from tlsproxy.chassis.exits import Exit
-from tlsproxy.verbs import parser
+from tlsproxy.verbs import WORDS
 
 if TYPE_CHECKING:
-    from tlsproxy.chassis.environment import Reading
-    from tlsproxy.chassis.settings_process import Outcome, PlainReading
+    from tlsproxy.chassis.settings_process import PlainReading
     from tlsproxy.settings import Settings
     from tlsproxy.tls.certificate import Checked
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status."""
-    _open_standard_streams()
-    options = parser().parse_args(arguments)
-    try:
-        status = VERBS[options.verb](options)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return Exit.STOPPED
-    except OSError as error:
-        if error.errno not in {errno.EPIPE, errno.ENOSPC}:
-            raise
-        # The interpreter would flush once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno == errno.EPIPE:
-            # Whoever read our output has seen enough (`tlsproxy config | head`).
-            return Exit.STOPPED
-        print(f"tlsproxy {options.verb}: the output is not complete: {error.strerror}", file=sys.stderr)
-        return Exit.FAILED
-    return status
-
-
-def _open_standard_streams() -> None:
-    """Open those of 0, 1 and 2 that a parent has closed: a socket in their place would be written to, or end libuv."""
-    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
-
-
-def _run(_: argparse.Namespace) -> int:
-    import signal
-
-    from tlsproxy.chassis.hardening import harden
-    from tlsproxy.chassis.imports import prepare
-    from tlsproxy.chassis.settings_process import settings_process
-
-    kept = harden()
-    prepare()
-    # They would end a process that does not know yet what to do at them.
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
-    with settings_process(_declared, _look) as outcome:
-        from tlsproxy.sidecar import run
-
-        reading = _usable(outcome(), kept)
-    return run(reading.settings, reading.shown, cast("Checked", reading.beside))
-
-
-def _check(options: argparse.Namespace) -> int:
-    from tlsproxy.chassis.hardening import harden
-    from tlsproxy.chassis.settings_process import settings_process
-
-    kept = harden()
-    with settings_process(_declared) as outcome:
-        from tlsproxy.check import check
-
-        reading = _usable(outcome(), kept)
-    return check(reading.settings, options.sni)
-
-
-def _health(_: argparse.Namespace) -> int:
-    from tlsproxy.chassis.settings_process import settings_process
-
-    with settings_process(_declared) as outcome:
-        from tlsproxy.chassis.health import ask_ready
-
-        reading = _usable(outcome())
-    return ask_ready(reading.settings.admin_host, reading.settings.admin_port)
-
-
-def _config(options: argparse.Namespace) -> int:
-    from tlsproxy import contract
-
-    if options.schema:
-        import json
-
-        print(json.dumps(contract.schema(), indent=2))
-        return Exit.STOPPED
-    if options.docs:
-        print(contract.table())
-        return Exit.STOPPED
-    print(contract.effective(_read_here()))
-    return Exit.STOPPED
-
-
-def _read_here() -> "Reading[Settings]":
-    """The settings with all that is known of them, where pydantic is loaded anyway."""
-    from tlsproxy.chassis.environment import BadSettings, read
-    from tlsproxy.settings import Settings
-
-    try:
-        reading = read(Settings)
-    except BadSettings as error:
-        _refuse(Exit.SETTINGS, str(error), error.warnings)
-    _log_as_set(reading.settings, reading.warnings)
-    return reading
+    return command_line.main(PROGRAM, arguments)
 
 
 def _declared() -> "type[Settings]":
@@ -124,38 +26,25 @@ def _declared() -> "type[Settings]":
     return Settings
 
 
+def _serve() -> "Callable[[PlainReading[Settings]], int]":
+    from tlsproxy.chassis.imports import spare_client
+
+    spare_client("aiohttp")
+    from tlsproxy.sidecar import run
+
+    return lambda reading: run(reading.settings, reading.shown, cast("Checked", reading.beside))
+
+
 def _look(settings: "Settings") -> "Checked":
     from tlsproxy.tls.first_look import look_at
 
     return look_at(settings.cert_dir, settings.cert_name)
 
 
-def _usable(outcome: "Outcome[Settings]", warnings: Iterable[str] = ()) -> "PlainReading[Settings]":
-    """The settings, with logging set up as they say and warnings told; when they are refused, the end."""
-    from tlsproxy.chassis.settings_process import Refusal
+def _check() -> "Callable[[PlainReading[Settings], argparse.Namespace], int]":
+    from tlsproxy.check import check
 
-    if isinstance(outcome, Refusal):
-        _refuse(outcome.status, outcome.message, outcome.warnings)
-    _log_as_set(outcome.settings, (*outcome.warnings, *warnings))
-    return outcome
-
-
-def _refuse(status: Exit, message: str, warnings: Sequence[str]) -> NoReturn:
-    from tlsproxy.chassis.diagnostics import escape
-
-    for line in (message, *warnings):
-        print("\n".join(map(escape, line.splitlines())), file=sys.stderr)
-    raise SystemExit(status)
-
-
-def _log_as_set(settings: "Settings", warnings: Iterable[str]) -> None:
-    import logging
-
-    from tlsproxy.chassis.diagnostics import configure
-
-    configure(settings.log_format, settings.log_level)
-    for warning in warnings:
-        logging.getLogger("tlsproxy.settings").warning("%s", warning)
+    return lambda reading, options: check(reading.settings, options.sni)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -202,14 +91,12 @@ def _dev_cert(options: argparse.Namespace) -> int:
     return Exit.STOPPED
 
 
-VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
-    "run": _run,
-    "check": _check,
-    "health": _health,
-    "config": _config,
-    "demo": _demo,
-    "dev-cert": _dev_cert,
-    "inject": _inject,
-    "import-nginx": _import_nginx,
-}
-"""What each verb does; returns the exit status."""
+PROGRAM: "command_line.Program[Settings]" = command_line.Program(
+    words=WORDS,
+    declared=_declared,
+    serve=_serve,
+    check=_check,
+    demo=_demo,
+    verbs={"dev-cert": _dev_cert, "inject": _inject, "import-nginx": _import_nginx},
+    beside=_look,
+)

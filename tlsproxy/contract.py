@@ -1,24 +1,21 @@
-"""The surface that users depend on, as documents: made from the declarations, never written beside them.
+"""tlsproxy's surface: what a room declares is taken from there, imported when called; the rest stands in tables here.
 
-What a room declares is taken from there, imported when called; what none declares stands in the tables here.
-For `tlsproxy config` and the tests; nothing of it runs while requests are served.
+For the documents and the tests; nothing of it runs while requests are served.
 """
 
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tlsproxy import verbs
-from tlsproxy.chassis.environment import Environment, Reading, Variable, variables
+from tlsproxy.chassis.documents import Listing, Surface
 from tlsproxy.chassis.exits import Exit
 from tlsproxy.chassis.measures import Measure
 from tlsproxy.settings import Settings
+from tlsproxy.verbs import WORDS
 
 if TYPE_CHECKING:
     from tlsproxy.proxy.refusals import Refusal
 
-S = TypeVar("S", bound=Environment)
 T = TypeVar("T")
 
 EXIT_STATUSES: Mapping[Exit, str] = {
@@ -68,14 +65,6 @@ SIGNALS: Mapping[str, str] = {
     "SIGUSR1": "write the stacks of all tasks to standard error",
     "SIGUSR2": "replace the workers, one after another, without losing a request; with one process nothing",
 }
-DIAGNOSTIC: Mapping[str, str] = {
-    "time": "RFC 3339 in UTC",
-    "level": "`debug`, `info`, `warning` or `error`",
-    "logger": "which part speaks",
-    "message": "for a person",
-    "error": "where an exception is told of: its kind and text",
-    "traceback": "with LOG_LEVEL `debug`, where an exception is told of",
-}
 FIELDS_TO_THE_APP: Mapping[str, str] = {
     "X-Forwarded-For": "the client's address, behind those that a trusted proxy gave",
     "X-Real-IP": "the client's address",
@@ -101,186 +90,6 @@ FIELDS_TO_THE_CLIENT: Mapping[str, str] = {
 """Besides the app's own; those that say how long a body is and whether the connection goes on are HTTP's."""
 
 
-# --- The variables ------------------------------------------------------------------------------------------
-
-
-def table(settings: type[Environment] = Settings) -> str:
-    """The variables as a Markdown table, for README and `tlsproxy config --docs`; old names stand with the new one."""
-    rows = (
-        f"| `{variable.name}` | {_code(_default(variable))} | {variable.about.meaning}{_old_names(variable)} |"
-        for variable in variables(settings)
-    )
-    return "\n".join(("| name | default | meaning |", "|---|---|---|", *rows))
-
-
-def schema(settings: type[Environment] = Settings) -> dict[str, object]:
-    """JSON Schema (2020-12) of the environment, in which every value is text; names not listed are allowed.
-
-    A variable's own type and unit are in `x-type` and `x-unit`; a secret is `writeOnly`, an old name
-    `deprecated`.
-    """
-    properties: dict[str, object] = {}
-    for variable in variables(settings):
-        properties[variable.name] = _property(variable)
-        for old in variable.aliases:
-            properties[old] = {
-                "type": "string",
-                "description": f"old name of {variable.name}",
-                "deprecated": True,
-            }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"Environment variables {settings.PREFIX}*; an empty one counts as unset",
-        "type": "object",
-        "properties": properties,
-    }
-
-
-def _property(variable: Variable) -> dict[str, object]:
-    about, kind = variable.about, variable.kind
-    optional: dict[str, object] = {
-        "x-unit": kind.unit,
-        "enum": ["", *variable.choices] if variable.choices else None,
-        "pattern": f"^({kind.pattern})?$" if kind.pattern else None,
-        "writeOnly": variable.secret,
-    }
-    return {
-        "type": "string",
-        "description": about.meaning,
-        "default": _default(variable),
-        "examples": [about.example],
-        "x-type": kind.name,
-        **{name: value for name, value in optional.items() if value},
-    }
-
-
-def effective(reading: Reading[S]) -> str:
-    """Every variable as one would write it for a shell, secrets masked, and where its value came from."""
-    lines = []
-    for variable in variables(type(reading.settings)):
-        value = variable.kind.spell(getattr(reading.settings, variable.field))
-        assignment = f"{variable.name}={shlex.quote(value) if value else ''}"
-        lines.append(f"{assignment:<40}  # {reading.sources[variable.name]}")
-    return "\n".join(lines)
-
-
-def _default(variable: Variable) -> str:
-    return variable.kind.spell(variable.default)
-
-
-def _old_names(variable: Variable) -> str:
-    return "".join(f"; old name: `{old}`" for old in variable.aliases)
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
-# --- Everything that may not change ------------------------------------------------------------------------
-
-
-def surface() -> dict[str, object]:
-    """Every name, default and status that someone may rely on, as plain JSON values in a stable order."""
-    known = variables(Settings)
-    return {
-        "variables": {variable.name: _promise(variable) for variable in known},
-        "aliases": {old: variable.name for variable in known for old in variable.aliases},
-        "exit_statuses": {str(status.value): status.name.lower() for status in Exit},
-        "ports": list(PORTS),
-        "endpoints": list(ENDPOINTS),
-        "metrics": {name: signature for name, (signature, _) in sorted(_metrics().items())},
-        "process_metrics": sorted(_process_metrics()),
-        "label_values": {label: sorted(values) for label, values in sorted(_label_values().items())},
-        "request_line": list(REQUEST_LINE),
-        "diagnostic": list(DIAGNOSTIC),
-        "reasons": sorted(_reasons()),
-        "fields_to_the_app": list(FIELDS_TO_THE_APP),
-        "fields_to_the_client": list(FIELDS_TO_THE_CLIENT),
-        "signals": list(SIGNALS),
-        "commands": list(verbs.entries()),
-    }
-
-
-def _promise(variable: Variable) -> dict[str, object]:
-    promise: dict[str, object] = {"type": variable.kind.name, "default": _default(variable)}
-    if variable.kind.unit:
-        promise["unit"] = variable.kind.unit
-    if variable.choices:
-        promise["choices"] = list(variable.choices)
-    return promise
-
-
-def lists() -> str:
-    """All but the variables as Markdown."""
-    sections = {
-        "Exit statuses": {str(status.value): text for status, text in EXIT_STATUSES.items()},
-        "Ports": {
-            _default(variable) or "none": f"{PORTS[variable.name]}; `{variable.name}`"
-            for variable in variables(Settings)
-            if variable.name in PORTS
-        },
-        "Endpoints of the admin port": ENDPOINTS,
-        "Metrics": {
-            name + _labels(signature): f"{_type(signature)}. {text}".strip()
-            for name, (signature, text) in sorted(_metrics().items())
-        },
-        "Metrics of the process": _process_metrics(),
-        "Values of labels": {
-            label: ", ".join(f"`{value}`" for value in sorted(values))
-            for label, values in sorted(_label_values().items())
-        },
-        "Fields of a request line": REQUEST_LINE,
-        "Reasons": dict(sorted(_reasons().items())),
-        "Fields of a diagnostic": DIAGNOSTIC,
-        "Header fields that the app is sent": FIELDS_TO_THE_APP,
-        "Header fields that clients are sent": FIELDS_TO_THE_CLIENT,
-        "Signals": SIGNALS,
-        "Commands": verbs.entries(),
-    }
-    return "\n\n".join(_section(title, entries) for title, entries in sections.items())
-
-
-def _section(title: str, entries: Mapping[str, str]) -> str:
-    return "\n".join((f"### {title}", "", *(f"- `{name}`: {text}" for name, text in entries.items())))
-
-
-def _type(signature: str) -> str:
-    return signature.partition("{")[0]
-
-
-def _labels(signature: str) -> str:
-    return signature.removeprefix(_type(signature)).replace("{}", "")
-
-
-def _metrics() -> dict[str, tuple[str, str]]:
-    """Type with labels, and the sentence for the operator, by name."""
-    return {
-        measure.name: (f"{measure.kind}{{{','.join(measure.labels)}}}", measure.help)
-        for measure in (*_measures(), *_measures_of_all())
-    }
-
-
-def _process_metrics() -> dict[str, str]:
-    from tlsproxy.chassis.admin.metrics import process_measures  # noqa: PLC0415  -- the rooms are loaded for documents only
-
-    return {measure.name: f"{measure.kind}. {measure.help}" for measure in process_measures()}
-
-
-# What the app, the operator or a build chooses.
-_FREE_LABELS = frozenset({"name", "code", "version", "python", "openssl"})
-
-
-def _label_values() -> dict[str, frozenset[str]]:
-    """Every value that a label can have, by `metric{label}`: where a room shows them all from the start, these."""
-    shown = {
-        f"{measure.name}{{{label}}}": frozenset(texts[place] for texts in measure.samples)
-        for measure in (*_measures(), *_measures_of_all())
-        for place, label in enumerate(measure.labels)
-        if label not in _FREE_LABELS
-    }
-    return shown | _labels_by_events()
-
-
 def _labels_by_events() -> dict[str, frozenset[str]]:
     """Those of which a room shows nothing before it has happened."""
     from tlsproxy.proxy.tally import METHODS  # noqa: PLC0415  -- the rooms are loaded for documents only
@@ -296,7 +105,12 @@ def _labels_by_events() -> dict[str, frozenset[str]]:
 
 
 def _measures() -> Iterator[Measure]:
-    """What the rooms show at a scrape, before anything has happened."""
+    """What is shown at a scrape, before anything has happened."""
+    yield from _measures_of_rooms()
+    yield from _measures_of_all()
+
+
+def _measures_of_rooms() -> Iterator[Measure]:
     from tlsproxy.admission import Admission  # noqa: PLC0415  -- the rooms are loaded for documents only
     from tlsproxy.chassis.app_address import AppAddress  # noqa: PLC0415
     from tlsproxy.chassis.output import lost_measure  # noqa: PLC0415
@@ -335,11 +149,19 @@ def _measures() -> Iterator[Measure]:
 def _measures_of_all() -> Iterator[Measure]:
     """What is told of the rooms together, and of the processes."""
     from tlsproxy.serving import CONNECTION_STATES, connections_measure  # noqa: PLC0415  -- as above
-    from tlsproxy.sidecar import build_measure, workers_measures  # noqa: PLC0415
+    from tlsproxy.sidecar import measures_of_all  # noqa: PLC0415
 
     yield connections_measure(dict.fromkeys(CONNECTION_STATES, 0))
-    yield from workers_measures(1, 0)
-    yield build_measure()
+    yield from measures_of_all(1, 0)
+
+
+def _listings() -> tuple[Listing, ...]:
+    return (
+        Listing("request_line", "Fields of a request line", REQUEST_LINE),
+        Listing("reasons", "Reasons", dict(sorted(_reasons().items()))),
+        Listing("fields_to_the_app", "Header fields that the app is sent", FIELDS_TO_THE_APP),
+        Listing("fields_to_the_client", "Header fields that clients are sent", FIELDS_TO_THE_CLIENT),
+    )
 
 
 def _reasons() -> dict[str, str]:
@@ -362,3 +184,18 @@ def _below(top: type[T]) -> Iterator[type[T]]:
     for below in top.__subclasses__():
         yield below
         yield from _below(below)
+
+
+SURFACE = Surface(
+    settings=Settings,
+    words=WORDS,
+    exit_statuses=EXIT_STATUSES,
+    ports=PORTS,
+    endpoints=ENDPOINTS,
+    signals=SIGNALS,
+    measures=_measures,
+    labels_by_events=_labels_by_events,
+    # What the app or the operator chooses.
+    free_labels=frozenset({"name", "code"}),
+    more=_listings,
+)

@@ -21,7 +21,7 @@ from tlsproxy.chassis.admin.app_check import SharedCheck, SteadyCheck, check_app
 from tlsproxy.chassis.admin.health import Condition
 from tlsproxy.chassis.exits import Exit
 from tlsproxy.chassis.following import Following
-from tlsproxy.chassis.life import Life
+from tlsproxy.chassis.life import Life, build_measure
 from tlsproxy.chassis.life import run as run_life
 from tlsproxy.chassis.listening import listen
 from tlsproxy.chassis.measures import Measure
@@ -293,8 +293,7 @@ class Sidecar:
         return [
             *await self._serving.measures(),
             *self._certificates.measures(),
-            *workers_measures(self._serving.workers, self._serving.deaths),
-            build_measure(),
+            *measures_of_all(self._serving.workers, self._serving.deaths),
         ]
 
     def processes(self) -> tuple[int, ...]:
@@ -302,8 +301,9 @@ class Sidecar:
         return self._serving.processes()
 
 
-def workers_measures(workers: int, deaths: int) -> Iterator[Measure]:
-    """The processes that serve."""
+def measures_of_all(workers: int, deaths: int) -> Iterator[Measure]:
+    """What runs, and the processes that serve."""
+    yield build_measure("tlsproxy", openssl=ssl.OPENSSL_VERSION)
     yield Measure("tlsproxy_workers", "gauge", "Processes that serve clients.", (), {(): workers})
     yield Measure(
         "tlsproxy_worker_deaths_total",
@@ -311,12 +311,4 @@ def workers_measures(workers: int, deaths: int) -> Iterator[Measure]:
         "Workers that have ended unasked, each of which was followed by another.",
         (),
         {(): deaths},
-    )
-
-
-def build_measure() -> Measure:
-    """What runs, as the labels of a constant."""
-    versions = (__version__, platform.python_version(), ssl.OPENSSL_VERSION)
-    return Measure(
-        "tlsproxy_build_info", "gauge", "What runs; always 1.", ("version", "python", "openssl"), {versions: 1}
     )

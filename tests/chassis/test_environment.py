@@ -189,7 +189,7 @@ def test_secrets_are_masked() -> None:
     reading = topz(PASSWORD="hush-hush")
     token = reading.settings.token
     assert token is not None
-    assert token.get_secret_value() == "hush-hush"
+    assert token.reveal() == "hush-hush"
     assert "hush" not in repr(reading)
     assert reading.warnings == ("TOPZ_PASSWORD is an old name: write TOPZ_TOKEN",)
 

@@ -9,9 +9,9 @@ USED = ("aiohttp.web", "aiohttp.http", "aiohttp.http_parser", "aiohttp.http_exce
 SCRIPT = """\
 import sys
 from importlib import import_module
-from tlsproxy.chassis.imports import prepare
+from tlsproxy.chassis.imports import spare_client
 {first}
-prepare()
+spare_client("aiohttp")
 for name in {used}:
     import_module(name)
 print("aiohttp.client" in sys.modules, "aiohttp.connector" in sys.modules)

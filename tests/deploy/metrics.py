@@ -3,6 +3,7 @@
 import re
 
 from tlsproxy import contract
+from tlsproxy.chassis import documents
 
 OF_THE_PROCESS = {
     "process_cpu_seconds_total",
@@ -21,6 +22,6 @@ def named(text: str) -> set[str]:
 
 def known() -> set[str]:
     """Names of all metrics of the contract, which tests/e2e/test_metrics.py holds against a scrape."""
-    metrics = contract.surface()["metrics"]
+    metrics = documents.promises(contract.SURFACE)["metrics"]
     assert isinstance(metrics, dict)
     return metrics.keys() | OF_THE_PROCESS

@@ -1,6 +1,6 @@
 """Everything that is not a request line, on standard error: one line for each record, in JSON or as text.
 
-Rooms write with `logging.getLogger("certificates")` and the like; this module alone knows what becomes of it.
+Rooms write with `logging.getLogger("tlsproxy.certificates")` and the like; this module alone knows what becomes of it.
 asyncio's and aiohttp's loggers and Python's warnings are captured too: all of them end at the root logger. Nobody who
 logs ever waits for whoever reads standard error.
 """
@@ -27,6 +27,7 @@ LEVELS = {
 }
 """The names that LOG_LEVEL takes."""
 
+_PACKAGE = "tlsproxy"
 # What is kept for a reader that is slow: some thousand lines.
 _BACKLOG = 1024 * 1024
 _LAST_LINES_WITHIN = 1.0  # seconds
@@ -37,17 +38,18 @@ _NUMBERS = re.compile(r"[0-9a-fx:.]*[0-9][0-9a-fx:.]*")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def configure(log_format: LogFormat, level: str) -> None:
+def configure(log_format: LogFormat, level: str, program: str = "tlsproxy") -> None:
     """Send all diagnostics to standard error. May be called again; the last call counts.
 
     Args:
         log_format: `json`: an object with `time`, `level`, `logger`, `message`, and `error` where an
             exception is logged. `text`: `2026-11-21T06:29:54.123Z warning certificates: message`.
         level: One of LEVELS. Tracebacks are written at `debug` only.
+        program: The name under which the package's loggers are shown: they begin with the package's own.
     """
     root = logging.getLogger()
     handler = _Handler(storms=level == "debug")
-    handler.setFormatter(_FORMATTERS[log_format](tracebacks=level == "debug"))
+    handler.setFormatter(_FORMATTERS[log_format](tracebacks=level == "debug", program=program))
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
     logging.captureWarnings(capture=True)
@@ -112,7 +114,7 @@ class _Handler(logging.Handler):
 
         These are the libraries', and exceptions that nobody has expected.
         """
-        ours = record.name.partition(".")[0] == "tlsproxy"
+        ours = record.name.partition(".")[0] == _PACKAGE
         if record.levelno < logging.WARNING or (ours and not record.exc_info):
             return True
         message = record.getMessage()
@@ -143,11 +145,17 @@ def _error(record: logging.LogRecord) -> str:
 
 
 class _Formatter(logging.Formatter):
-    """What both formats have in common: the time, and an exception's one line."""
+    """What both formats have in common: the time, who speaks, and an exception's one line."""
 
-    def __init__(self, *, tracebacks: bool) -> None:
+    def __init__(self, *, tracebacks: bool, program: str) -> None:
         super().__init__()
         self._tracebacks = tracebacks
+        self._program = program
+
+    def logger(self, record: logging.LogRecord) -> str:
+        """Which part of the program speaks, or which library."""
+        package, dot, part = record.name.partition(".")
+        return self._program + dot + part if package == _PACKAGE else record.name
 
     def time(self, record: logging.LogRecord) -> str:
         """RFC 3339, UTC, milliseconds."""
@@ -166,7 +174,7 @@ class _Json(_Formatter):
         line = {
             "time": self.time(record),
             "level": record.levelname.lower(),
-            "logger": record.name,
+            "logger": self.logger(record),
             "message": record.getMessage(),
             "error": _error(record),
             "traceback": self.traceback(record),
@@ -178,7 +186,7 @@ class _Json(_Formatter):
 class _Text(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message = ": ".join(filter(None, (record.getMessage(), _error(record))))
-        line = f"{self.time(record)} {record.levelname.lower()} {record.name}: {escape(message)}"
+        line = f"{self.time(record)} {record.levelname.lower()} {self.logger(record)}: {escape(message)}"
         # Indented, since a line of it could otherwise pass for a record.
         traceback = (f"    {escape(line)}" for line in self.traceback(record).splitlines())
         return "\n".join((line, *traceback))

@@ -13,23 +13,23 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
-from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tlsproxy.chassis.kinds import Kind
+from tlsproxy.chassis.secrets import MASK, SecretText
 
 S = TypeVar("S", bound="Environment")
 
-MASK = "***"
 _PRIVATE_KEY = "PRIVATE KEY"
 """Of PEM's first and last line (RFC 7468), whatever the kind."""
 
-SECRET: Kind[SecretStr | None] = Kind(
-    "secret", "text, which is shown nowhere", SecretStr, lambda secret: MASK if secret else ""
+SECRET: Kind[SecretText | None] = Kind(
+    "secret", "text, which is shown nowhere", SecretText, lambda secret: MASK if secret else ""
 )
-Secret = Annotated[SecretStr, SECRET]
+Secret = Annotated[SecretText, SECRET]
 """Shown as `***` wherever it is written, in its own repr too."""
 
 
@@ -65,7 +65,7 @@ class Environment(BaseSettings):
     Only `read` takes values from an environment: an instance made by hand has the values that it is given.
     """
 
-    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
     PREFIX: ClassVar[str]
 
     @classmethod

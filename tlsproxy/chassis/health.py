@@ -18,20 +18,21 @@ _ANSWER = re.compile(rb"HTTP/1\.[01] (\d{3})\b.*?\r\n\r\n(.*)", re.DOTALL)
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 
-def ask_ready(host: str, port: int, within: float = WITHIN) -> Exit:
+def ask_ready(host: str, port: int, within: float = WITHIN, prefix: str = "TLSPROXY_") -> Exit:
     """Ask the admin port of this machine whether the sidecar is ready, and show its answer.
 
     Args:
         host: where the admin port listens; empty or a wildcard: everywhere, so the loopback address is asked.
         port: of the admin port; 0: it is off.
         within: seconds for the whole answer.
+        prefix: of the variables, for the message.
 
     Returns:
         0 when it is ready. 1 when it is not, when nothing that can be understood answers in time, and when the admin
         port is off; why is said on standard error.
     """
     if not port:
-        print("the admin port is off (TLSPROXY_ADMIN_PORT=0): there is nothing to ask", file=sys.stderr)
+        print(f"the admin port is off ({prefix}ADMIN_PORT=0): there is nothing to ask", file=sys.stderr)
         return Exit.FAILED
     host = _EVERYWHERE.get(host, host)
     try:

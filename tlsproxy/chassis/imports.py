@@ -1,27 +1,18 @@
 """What is loaded before a process serves, and in which order: most of its start, and of its memory.
 
-To be told before the rest is imported, by verbs that serve; others may import as they like.
+To be told before the rest is imported, by programs that serve; others may import as they like.
 """
 
-import asyncio  # noqa: F401 - see `prepare`
 import sys
 from importlib.util import find_spec, module_from_spec
 
 
-def prepare() -> None:
-    """Make what is imported from here on cost less; to be called before settings are read in a fork.
+def spare_client(name: str) -> None:
+    """Have the package stand for its submodules alone, in a process that has not imported it yet.
 
-    What that fork and this process both need has been imported with this module, once for both: 30 ms of CPU less.
-    """
-    _spare_client("aiohttp")
-
-
-def _spare_client(name: str) -> None:
-    """Have the package stand for its submodules alone.
-
-    Importing aiohttp imports its client, of which nothing is used here, and which reads every CA that the system
-    trusts: half of the time that aiohttp takes, 70 ms, and 3 MB. The server needs nothing of the package itself but
-    the version, for a field that is never sent. tests/chassis/test_imports.py says what broke when that changes.
+    Importing aiohttp imports its client, of which nothing is used by who only serves, and which reads every CA that the
+    system trusts: half of the time that aiohttp takes, 70 ms, and 3 MB. The server needs nothing of the package itself
+    but the version, for a field that is never sent. tests/chassis/test_imports.py says what broke when that changes.
     """
     spec = find_spec(name)
     if spec is None or name in sys.modules:

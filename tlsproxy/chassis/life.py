@@ -7,6 +7,7 @@ tells. The admin port opens first, so that probes have an answer while the progr
 import asyncio
 import gc
 import logging
+import platform
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
@@ -179,6 +180,13 @@ class Life:
     @property
     def _uptime(self) -> float:
         return monotonic() - self._began
+
+
+def build_measure(program: str, **linked: str) -> Measure:
+    """What runs, as the labels of a constant: the program's version, Python's, and those of what it is linked with."""
+    versions = {"version": __version__, "python": platform.python_version(), **linked}
+    name, help_ = f"{program}_build_info", "What runs; always 1."
+    return Measure(name, "gauge", help_, tuple(versions), {tuple(versions.values()): 1})
 
 
 def run(life: Life, make: Callable[[Life], Program]) -> Exit:

@@ -165,10 +165,10 @@ class LineWriter:
             self._losing.error("request lines are being lost: %s; %d so far", why, self.lost)
 
 
-def lost_measure(request_lines: int, diagnostics: int) -> Measure:
+def lost_measure(request_lines: int, diagnostics: int, program: str = "tlsproxy") -> Measure:
     """Lines that were never written, or not whole, by the stream that they were for."""
     return Measure(
-        "tlsproxy_log_lines_lost_total",
+        f"{program}_log_lines_lost_total",
         "counter",
         "Lines that could not be written, since their reader was gone or too slow, or the disk full.",
         ("stream",),

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 import uvloop
 
-from tlsproxy.chassis.admin import server
+from tlsproxy.chassis import http_server
 from tlsproxy.chassis.admin.health import Condition
 from tlsproxy.chassis.admin.server import AdminServer
 from tlsproxy.chassis.measures import Measure
@@ -274,7 +274,7 @@ def test_idle_connections_do_not_keep_probes_out(port: int) -> None:
     with ExitStack() as stack:
         oldest, *others = [
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
-            for _ in range(server._MAX_CONNECTIONS)
+            for _ in range(http_server._MAX_CONNECTIONS)
         ]
         assert ask(port, "/livez")[0].status == 200
         assert oldest.recv(1) == b""
