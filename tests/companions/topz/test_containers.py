@@ -45,7 +45,7 @@ def test_the_kubelets_name() -> None:
     """A kubelet mounts a file of the container's directory, whose path has its name."""
     mounts = (
         "700 600 8:1 /var/lib/kubelet/pods/0b-1/etc-hosts /etc/hosts rw - ext4 /dev/sda1 rw\n"
-        "701 600 8:1 /var/lib/kubelet/pods/0b-1/containers/legacy-app/3f2a /dev/termination-log rw - ext4 /dev/sda1 rw\n"
+        "701 600 8:1 /var/lib/kubelet/pods/0b-1/containers/legacy-app/3f2a /dev/log rw - ext4 /dev/sda1 rw\n"
     )
     assert kubernetes_name(mounts) == "legacy-app"
     assert kubernetes_name("700 600 8:1 / / rw - ext4 /dev/sda1 rw\n") == ""

@@ -10,9 +10,8 @@ import pytest
 
 from tests.companions.topz.proc_tree import ID, ProcTree, pages
 from tests.e2e.polling import wait_until
-from tlsproxy.companions.topz import processes
 from tlsproxy.companions.topz.masking import Masking
-from tlsproxy.companions.topz.proc_files import TICKS
+from tlsproxy.companions.topz.proc_files import TICKS, read
 from tlsproxy.companions.topz.processes import Processes
 from tlsproxy.companions.topz.snapshot import Process
 
@@ -83,14 +82,13 @@ def test_a_process_that_ends_while_it_is_looked_at(tree: ProcTree, gone: str) ->
 def test_a_process_that_may_not_be_read(tree: ProcTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """With hidepid=1 the kernel lists processes of which it tells nothing more: all is a gap but the number."""
     tree.add(7)
-    real = processes.read
 
     def forbidding(path: str, most: int = 4096) -> bytes:
         if "/7/" in path:
             raise PermissionError
-        return real(path, most)
+        return read(path, most)
 
-    monkeypatch.setattr(processes, "read", forbidding)
+    monkeypatch.setattr("tlsproxy.companions.topz.processes.read", forbidding)
     assert look(tree) == {7: Process(pid=7, ppid=None, name="", command="")}
 
 
@@ -121,7 +119,6 @@ def test_cpu_between_two_looks(tree: ProcTree) -> None:
     seven, eight, nine, ten = one.look(measured=True)
     most = 200 / (time.monotonic() - began)
     assert seven.process.cpu is not None
-    assert 0 < seven.process.cpu
     assert most / 10 < seven.process.cpu < most * 10
     assert (seven.used, eight.used, nine.used, ten.used) == (2.0, 0.0, 1.0, 0.0)
     assert eight.process.cpu == 0.0

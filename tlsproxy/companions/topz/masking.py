@@ -47,25 +47,30 @@ def _is_random(word: str) -> bool:
 
 # --- What is a secret by its name --------------------------------------------------------------------------
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_SECRET_WORDS = frozenset(
-    "password passwd passphrase passcode passw pass pwd pw secret secrets token tokens apikey authtoken credential "
-    "credentials creds auth authorization bearer cookie cookies jwt otp pin salt signature dsn".split()  # noqa: SIM905 - one to a line they would fill a page
-)
+_SECRET_WORDS = _words("""
+    password passwd passphrase passcode passw pass pwd pw secret secrets token tokens apikey authtoken credential
+    credentials creds auth authorization bearer cookie cookies jwt otp pin salt signature dsn
+""")
 _KEYS = frozenset({"key", "keys"})
-_OPEN_KEYS = frozenset(
-    "public pub primary foreign sort partition file name id row host known index cache routing object".split()  # noqa: SIM905 - as above
-)
-_NEITHER = frozenset(
-    "file files path paths dir directory folder name names url uri endpoint host port user username type kind mode "
-    "method class ttl timeout expiry expires expiration age lifetime length size count limit max min period interval "
-    "enabled disabled enable disable required allowed policy provider issuer audience algorithm algo alg header "
-    "format version socket sock".split()  # noqa: SIM905 - as above
-)
+_OPEN_KEYS = _words("""
+    public pub primary foreign sort partition file name id row host known index cache routing object
+""")
+_NEITHER = _words("""
+    file files path paths dir directory folder name names url uri endpoint host port user username type kind mode
+    method class ttl timeout expiry expires expiration age lifetime length size count limit max min period
+    interval enabled disabled enable disable required allowed policy provider issuer audience algorithm algo alg
+    header format version socket sock
+""")
 """At the end of a name these say that the value is something about a secret, and not the secret."""
-_PLAIN_VALUES = frozenset(
-    "on off true false yes no none null 0 1 required optional disabled enabled auto basic md5 peer".split()  # noqa: SIM905
-)
+_PLAIN_VALUES = _words("""
+    on off true false yes no none null 0 1 required optional disabled enabled auto basic md5 peer
+""")
 _SCHEME = re.compile(r"bearer|basic|digest|negotiate|token", re.IGNORECASE)
 """Of HTTP's Authorization; the secret is behind it."""
 _WHERE = re.compile(r"(\.{0,2}|~|\$\{?\w+\}?)/|.*\.(pem|key|crt|cer|jks|p12|pfx|json|ya?ml|txt|conf)$|[@$]")
