@@ -48,9 +48,9 @@ SNAPSHOT = Snapshot(
     at=1000.0,
     took=0.0042,
     interval=5.0,
-    machine=Machine(4, 16 * 1024**3, 12 * 1024**3, (0.5, 0.25, 0.1), {"cpu": Pressure(1.5, 0.0, 10.0, 0.0)}),
+    machine=Machine("legacy-app-7d4b", 4, 16 * 1024**3, 12 * 1024**3, (0.5, 0.25, 0.1), {"cpu": Pressure(1.5, 0.0, 10.0, 0.0)}),
     processes=PROCESSES,
     containers=CONTAINERS,
 )
-NOTHING = Snapshot(NOW, 0.0, 0.0, None, Machine(1, None, None, None, {}), (), ())
+NOTHING = Snapshot(NOW, 0.0, 0.0, None, Machine("pod", 1, None, None, None, {}), (), ())
 """What is seen where nothing may be read."""

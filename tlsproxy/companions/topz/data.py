@@ -20,6 +20,7 @@ def render(snapshot: Snapshot, rows: Rows) -> Values:
         "taken": words.moment(snapshot.taken),
         "interval_seconds": _rounded(snapshot.interval),
         "machine": {
+            "name": machine.name,
             "cpus": machine.cpus,
             "memory_bytes": machine.memory,
             "available_bytes": machine.available,

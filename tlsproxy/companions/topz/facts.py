@@ -18,7 +18,7 @@ def headline(snapshot: Snapshot) -> Iterator[str]:
     processes, containers = len(snapshot.processes), len(snapshot.containers)
     interval = f"CPU over {snapshot.interval:.1f} s" if snapshot.interval is not None else "CPU not measured yet"
     yield (
-        f"{words.moment(snapshot.taken)}: {processes} process{'es' * (processes != 1)} "
+        f"{snapshot.machine.name}, {words.moment(snapshot.taken)}: {processes} process{'es' * (processes != 1)} "
         f"in {containers} container{'s' * (containers != 1)}, {interval}"
     )
     machine = snapshot.machine

@@ -83,6 +83,7 @@ def _with_shares(seen: list[Seen], grouped: tuple[Container, ...], machine: int 
 def _machine(proc: str) -> Machine:
     memory = parse_memory(_read(f"{proc}/meminfo"))
     return Machine(
+        name=os.uname().nodename,
         cpus=os.cpu_count() or 1,
         memory=memory.get("MemTotal"),
         available=memory.get("MemAvailable"),

@@ -34,14 +34,14 @@ def render(snapshot: Snapshot, rows: Rows, question: Question, refresh: int) -> 
         refresh: seconds after which the page asks again; 0: it does not.
     """
     body = (
-        "<h1>topz</h1>",
+        f"<h1>topz: {escape(snapshot.machine.name)}</h1>",
         *(f'<p class="machine">{escape(line)}</p>' for line in headline(snapshot)),
         *_containers(snapshot.containers, question),
         *_form(question, refresh),
         *_processes(rows, question),
         f"<p>{len(rows.shown)} of {rows.found} processes{_all(rows, question)}; {_forms(question)}</p>",
     )
-    return _page("topz", body, refresh)
+    return _page(f"topz: {snapshot.machine.name}", body, refresh)
 
 
 def render_detail(detail: Detail) -> str:

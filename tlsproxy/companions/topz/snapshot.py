@@ -105,6 +105,8 @@ class Container:
 class Machine:
     """What the processes run on."""
 
+    name: str
+    """The host's; in a pod the pod's."""
     cpus: int
     memory: int | None
     """Bytes."""
