@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
 from tlsproxy.chassis.exits import Exit
 from tlsproxy.verbs import parser
@@ -29,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in {errno.EPIPE, errno.ENOSPC}:
             raise
-        # The interpreter would flush once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)
         if error.errno == errno.EPIPE:
             # Whoever read our output has seen enough (`tlsproxy config | head`).
             return Exit.STOPPED
@@ -47,6 +46,11 @@ def _open_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let nothing more be written to what takes nothing: the interpreter would flush once more, and end with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(_: argparse.Namespace) -> int:
@@ -143,8 +147,12 @@ def _usable(outcome: "Outcome[Settings]", warnings: Iterable[str] = ()) -> "Plai
 def _refuse(status: Exit, message: str, warnings: Sequence[str]) -> NoReturn:
     from tlsproxy.chassis.diagnostics import escape
 
-    for line in (message, *warnings):
-        print("\n".join(map(escape, line.splitlines())), file=sys.stderr)
+    try:
+        for line in (message, *warnings):
+            print("\n".join(map(escape, line.splitlines())), file=sys.stderr)
+    except OSError:
+        # The status still tells.
+        _give_up(sys.stderr)
     raise SystemExit(status)
 
 
