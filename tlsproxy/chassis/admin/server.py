@@ -3,9 +3,10 @@
 Knows nothing of what it reports: each answer is made from values that a callable hands in, so that every
 sidecar of the family has the same port. It takes no writes, and nothing of a request comes back in an answer.
 
-Of aiohttp, three things are used beyond its documentation, each with a test: `RequestHandler.handle_error`
-(its own answers a request that it cannot parse with the offending bytes), `Response._prepare_headers` (which
-adds a `Server` field), and `Server.__call__` and `connection_made`, where connections are made and counted.
+Of aiohttp, four things are used beyond its documentation, each with a test: `RequestHandler.handle_error`
+(its own answers a request that it cannot parse with the offending bytes) and `data_received` (which keeps whatever
+comes behind such a request), `Response._prepare_headers` (which adds a `Server` field), and `Server.__call__` and
+`connection_made`, where connections are made and counted.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from socket import socket
+from typing import cast
 
 from aiohttp import web
 
@@ -29,6 +31,7 @@ _MAX_LINE = 2048
 _MAX_FIELD = 8190
 _MAX_FIELDS = 64
 _READ_BUFFER = 8 * 1024
+_MAX_UNANSWERED = 64 * 1024  # bytes that a client may send before it is answered
 
 _Handler = Callable[[], Awaitable[web.Response]]
 
@@ -101,6 +104,7 @@ class AdminServer:
     # One request.
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
+        cast("_Connection", request.protocol).unanswered = 0
         handler = self._paths.get(request.path)
         if handler is None:
             return _text(404, "not found\n")
@@ -146,6 +150,16 @@ class _Response(web.Response):
 
 
 class _Connection(web.RequestHandler):
+    unanswered = 0
+
+    def data_received(self, data: bytes) -> None:
+        # uvloop reads up to 32 times, 256 KiB each, before anything is answered.
+        self.unanswered += len(data)
+        if self.unanswered > _MAX_UNANSWERED:
+            self.force_close()
+        else:
+            super().data_received(data)
+
     def handle_error(
         self,
         request: web.BaseRequest,
