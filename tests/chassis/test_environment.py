@@ -16,6 +16,7 @@ from tlsproxy.chassis.environment import (
     Reading,
     Secret,
     read,
+    shown,
     variables,
 )
 from tlsproxy.chassis.kinds import CHOICE, Duration, List, Port, PortOrZero, Size, Switch, Text
@@ -199,12 +200,13 @@ def test_warnings_come_with_the_error() -> None:
 
 
 def test_secrets_are_masked() -> None:
-    """A secret shows neither in its settings, nor in a message, nor as the new spelling of an old name."""
+    """A secret shows neither in its settings, told or not, nor in a message, nor as the new spelling of an old name."""
     reading = topz(PASSWORD="hush-hush")
     token = reading.settings.token
     assert token is not None
     assert token.get_secret_value() == "hush-hush"
     assert "hush" not in repr(reading)
+    assert shown(reading.settings)["TOPZ_TOKEN"] == "***"
     assert reading.warnings == ("TOPZ_PASSWORD is an old name: write TOPZ_TOKEN",)
 
 
