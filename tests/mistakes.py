@@ -93,6 +93,8 @@ VARIABLES: Sequence[Mapping[str, str]] = (
     {"HEAD_TIMEOUT": "0"},
     {"HEAD_TIMEOUT": "-1s"},
     {"CERT_EXPIRY_WARNING": "2w"},
+    {"CERT_EXPIRY_WARNING": "99999d"},
+    {"CERT_NAME": "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCg=="},
     {"CERT_ROTATION_GRACE": "never"},
     {"HSTS": "on"},
     {"MAX_BODY": "10MB"},

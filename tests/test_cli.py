@@ -124,6 +124,20 @@ def test_a_full_disk(verb: list[str]) -> None:
     assert (ended.returncode, ended.stderr) == (Exit.FAILED, said)
 
 
+def test_bad_settings_nobody_hears_of() -> None:
+    """The status is that of bad settings where the message can't be written."""
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tlsproxy", "check"],
+            env={"PATH": os.environ["PATH"], "TLSPROXY_APP_PORT": "x"},
+            cwd=PROJECT,
+            stderr=full,
+            timeout=30,
+            check=False,
+        )
+    assert ended.returncode == Exit.SETTINGS
+
+
 def test_dev_cert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What was written is listed; what is there is not replaced unless that is asked for."""
     directory = tmp_path / "certs"

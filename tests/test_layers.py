@@ -470,6 +470,18 @@ def test_there_are_no_cycles() -> None:
 @pytest.mark.parametrize("name", [name for name in HELD if not within(name, READS_ENVIRONMENT)])
 def test_the_environment_is_read_in_one_place(name: str) -> None:
     """Settings are handed down; nobody reaches for os.environ."""
+    assert of_os(name) & {"environ", "environb", "getenv", "getenvb", "putenv"} == set()
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_no_program_is_started(name: str) -> None:
+    """Processes are forks; no other program takes the place of one or is started, by `os` either."""
+    starting = ("exec", "spawn", "posix_spawn", "system", "popen", "startfile")
+    assert [used for used in of_os(name) if used.startswith(starting)] == []
+
+
+def of_os(name: str) -> set[str]:
+    """What a module uses of `os`."""
     reached = {
         node.attr
         for node in ast.walk(MODULES[name])
@@ -481,7 +493,7 @@ def test_the_environment_is_read_in_one_place(name: str) -> None:
         if isinstance(node, ast.ImportFrom) and node.module == "os"
         for alias in node.names
     }
-    assert (reached | imported) & {"environ", "environb", "getenv", "getenvb", "putenv"} == set()
+    return reached | imported
 
 
 @pytest.mark.parametrize("name", HELD)

@@ -1,5 +1,6 @@
 """How variables are read, on a class of this file's own: what a companion might have."""
 
+import base64
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from tlsproxy.chassis.environment import (
     Reading,
     Secret,
     read,
+    shown,
     variables,
 )
 from tlsproxy.chassis.kinds import CHOICE, Duration, List, Port, PortOrZero, Size, Switch, Text
@@ -156,6 +158,19 @@ def test_unprintable_values(value: str) -> None:
     assert "it holds characters that can't be printed" in str(refused({"TOPZ_TITLE": value}))
 
 
+def test_long_values_are_cut() -> None:
+    """A message holds both ends of what is wrong and its length, and stays one that can be read, whatever was given."""
+    long = "x" * 100_000
+    (problem,) = refused({"TOPZ_LISTEN_PORT": long}).problems
+    assert problem.value.startswith("'xxx")
+    assert problem.value.endswith("xxx' (100002 characters)")
+    (problem,) = refused({"TOPZ_UPDATE_FREQUENCY": long}).problems
+    assert "; must be " in problem.way_out
+    error = refused({f"TOPZ_{long}": "1", "TOPZ_SPARE_PORT": f"tcp://{long}", "TOPZ_LISTEN_PORT": "x"})
+    assert len(error.warnings) == 2
+    assert all(len(warning) < 700 for warning in error.warnings)
+
+
 def test_optional_port_is_bounded() -> None:
     """The bounds of an optional variable hold, and are named."""
     assert "TOPZ_SPARE_PORT='0': must be a port, at least 1, at most 65535" in str(refused({"TOPZ_SPARE_PORT": "0"}))
@@ -185,12 +200,13 @@ def test_warnings_come_with_the_error() -> None:
 
 
 def test_secrets_are_masked() -> None:
-    """A secret shows neither in its settings, nor in a message, nor as the new spelling of an old name."""
+    """A secret shows neither in its settings, told or not, nor in a message, nor as the new spelling of an old name."""
     reading = topz(PASSWORD="hush-hush")
     token = reading.settings.token
     assert token is not None
     assert token.reveal() == "hush-hush"
     assert "hush" not in repr(reading)
+    assert shown(reading.settings)["TOPZ_TOKEN"] == "***"
     assert reading.warnings == ("TOPZ_PASSWORD is an old name: write TOPZ_TOKEN",)
 
 
@@ -215,6 +231,21 @@ def test_pasted_key_is_masked() -> None:
     error = refused({"TOPZ_SORT": "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEI"})
     assert "TOPZ_SORT=***: must be" in str(error)
     assert "MHc" not in str(error)
+
+
+def test_pasted_key_may_be_a_secrets_data() -> None:
+    """As `kubectl get secret -o yaml` shows it: base64 of the PEM; neither in place of a number nor as a text."""
+    data = base64.b64encode(b"-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEI").decode()
+    error = refused({"TOPZ_SORT": data, "TOPZ_TITLE": data, "TOPZ_LISTEN_PORT": data})
+    assert str(error).count("=***: ") == 3
+    assert data[-12:] not in str(error)
+
+
+def test_pasted_key_is_no_services_address() -> None:
+    """Behind what Kubernetes writes in place of a port, a key is masked too."""
+    reading = read(Topz, {"TOPZ_LISTEN_PORT": "tcp://-----BEGIN PRIVATE KEY----- MIGH"})
+    assert "MIGH" not in str(reading.warnings)
+    assert "TOPZ_LISTEN_PORT=***" in str(reading.warnings)
 
 
 def test_pasted_key_is_taken_for_nothing_else() -> None:

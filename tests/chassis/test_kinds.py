@@ -57,6 +57,14 @@ def test_refuses(kind: Kind[object], texts: list[str]) -> None:
             kind.parse(text)
 
 
+@pytest.mark.parametrize("text", ["36501d", "999999999999", "999999999999d", "3153600001"])
+def test_no_duration_is_longer_than_a_century(text: str) -> None:
+    """What no timer and no date could take is refused, with the bound."""
+    assert DURATION.parse("36500d") == 3_153_600_000
+    with pytest.raises(ValueError, match=r"^longer than 36500d$"):
+        DURATION.parse(text)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0"), (0.0001, "0.1ms"), (0.5, "500ms"), (1.5, "1500ms"), (60, "60s"), (75, "75s"), (300, "5m"),

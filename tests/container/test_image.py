@@ -147,14 +147,31 @@ def python(container: str, program: str) -> str:
 
 
 def test_runs_as_nobody(pod: Pod) -> None:
-    """The process has no user of the image and no capability, and can write nowhere."""
+    """The process has no user of the image and no capability, `seccomp` filters its calls, and it can write nowhere."""
     assert podman("inspect", "--format", "{{.Config.User}}", pod.sidecar).strip() == "65532:65532"
-    lines = dict(line.split(":\t", 1) for line in python(pod.sidecar, PRINT_STATUS).splitlines() if ":\t" in line)
-    assert lines["Uid"].split() == ["65532"] * 4
-    assert lines["CapEff"].strip("0") == ""
-    assert lines["NoNewPrivs"] == "1"
+    assert privileges(pod.sidecar) == ({"65532"}, 0, "1", "2")
     writable = [place for place in python(pod.sidecar, PRINT_WRITABLE).split() if not place.startswith(KERNELS)]
     assert writable == []
+
+
+def test_runs_as_anybody(tmp_path: Path) -> None:
+    """A user that the image has never heard of, as OpenShift gives each namespace its own, serves as well."""
+    make_pair(tmp_path / "certs")
+    name = f"tlsproxy-test-anybody-{os.getpid()}"
+    volume = f"--volume={tmp_path / 'certs'}:/certs:ro,z"
+    podman("run", "--detach", "--name", name, "--user=1000770000:0", *HARDENED, volume, IMAGE)
+    try:
+        wait_until(lambda: "serving HTTPS" in podman("logs", name), "the sidecar serves", 20)
+        assert privileges(name) == ({"1000770000"}, 0, "1", "2")
+        assert "Traceback" not in podman("logs", name)
+    finally:
+        podman("rm", "--force", "--time", "0", name)
+
+
+def privileges(container: str) -> tuple[set[str], int, str, str]:
+    """The users of its first process, its capabilities, whether it can gain more, and the mode of `seccomp`."""
+    lines = dict(line.split(":\t", 1) for line in python(container, PRINT_STATUS).splitlines() if ":\t" in line)
+    return set(lines["Uid"].split()), int(lines["CapBnd"], 16), lines["NoNewPrivs"], lines["Seccomp"]
 
 
 def test_cannot_be_looked_into(pod: Pod) -> None:

@@ -78,5 +78,5 @@ def test_what_the_sidecar_would_refuse(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["import-nginx", "--env", str(tmp_path / "x.env")]) == 0
     streams = capsys.readouterr()
     assert "TLSPROXY_APP_PORT=9000" in streams.out
-    assert "note: as it stands the sidecar would refuse it: " in streams.err
+    assert "note: as it stands the sidecar would refuse it\ntlsproxy import-nginx: note: TLSPROXY_" in streams.err
     assert "TLSPROXY_LISTEN_PORT" in streams.err

@@ -57,6 +57,14 @@ def test_a_file_that_includes_itself(tmp_path: Path) -> None:
         read(str(tmp_path / "nginx.conf"))
 
 
+@pytest.mark.parametrize("depth", [990, 3000])
+def test_a_file_without_an_end_to_its_depth(tmp_path: Path, depth: int) -> None:
+    """It is refused in words of its own and not of the parser's."""
+    (tmp_path / "nginx.conf").write_text("a{" * depth + "}" * depth)
+    with pytest.raises(NotImported, match="it includes itself, or is nested too deeply"):
+        read(str(tmp_path / "nginx.conf"))
+
+
 def test_comments_beside_a_brace(tmp_path: Path) -> None:
     """They are passed over wherever they stand."""
     (tmp_path / "nginx.conf").write_text("server { listen 443\n# c\n ssl; }\n")

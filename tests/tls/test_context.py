@@ -1,5 +1,7 @@
 """tlsproxy/tls/context.py."""
 
+import os
+import resource
 import ssl
 from pathlib import Path
 
@@ -145,6 +147,21 @@ def test_what_openssl_refuses_is_told_in_words() -> None:
         "/certs/tls.crt cannot be served: OpenSSL says CA_KEY_TOO_SMALL "
         "(an issuer in the chain has a key that is too short)"
     )
+
+
+def test_what_the_kernel_refuses_is_told_in_words() -> None:
+    """Without a descriptor for its bytes a certificate is refused like a bad one, and the last good one stays."""
+    certificate = checked()
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(MaterialError) as caught:
+            build(certificate, "intermediate")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert str(caught.value) == "/certs/tls.crt cannot be served: it cannot be loaded: Too many open files"
 
 
 def test_a_good_context_passes_the_rehearsal() -> None:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TextIO, TypeVar, cast
 
 from tlsproxy.chassis.exits import Exit
 from tlsproxy.chassis.verbs import Words, parser
@@ -64,8 +64,7 @@ def main(program: Program[S], arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in {errno.EPIPE, errno.ENOSPC}:
             raise
-        # The interpreter would flush once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)
         if error.errno == errno.EPIPE:
             # Whoever read our output has seen enough (`tlsproxy config | head`).
             return Exit.STOPPED
@@ -95,6 +94,11 @@ def _open_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let nothing more be written to what takes nothing: the interpreter would flush once more, and end with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 # --- The verbs that every sidecar has -----------------------------------------------------------------------
@@ -189,8 +193,12 @@ def _usable(program: Program[S], outcome: "Outcome[S]", warnings: Iterable[str] 
 def _refuse(status: Exit, message: str, warnings: Sequence[str]) -> NoReturn:
     from tlsproxy.chassis.diagnostics import escape
 
-    for line in (message, *warnings):
-        print("\n".join(map(escape, line.splitlines())), file=sys.stderr)
+    try:
+        for line in (message, *warnings):
+            print("\n".join(map(escape, line.splitlines())), file=sys.stderr)
+    except OSError:
+        # The status still tells.
+        _give_up(sys.stderr)
     raise SystemExit(status)
 
 

@@ -23,8 +23,10 @@ from tlsproxy.chassis.secrets import MASK, SecretText
 
 S = TypeVar("S", bound="Environment")
 
-_PRIVATE_KEY = "PRIVATE KEY"
-"""Of PEM's first and last line (RFC 7468), whatever the kind."""
+_PRIVATE_KEY = ("PRIVATE KEY", "LS0tLS1CRUdJ")
+"""Of PEM's first and last line (RFC 7468), whatever the kind; and how PEM begins as the data of a Secret, in base64."""
+_LONGEST_TOLD = 300
+"""Characters of a value that are repeated: a file's content in place of its name would bury what is wrong with it."""
 
 SECRET: Kind[SecretText | None] = Kind(
     "secret", "text, which is shown nowhere", SecretText, lambda secret: MASK if secret else ""
@@ -91,7 +93,7 @@ class Environment(BaseSettings):
         kind = _kind(cls.model_fields[str(info.field_name)])
         if kind is not SECRET and not value.isprintable():
             raise ValueError("it holds characters that can't be printed")
-        if kind is not SECRET and _PRIVATE_KEY in value:
+        if kind is not SECRET and _holds_key(value):
             # In place of a name or a path it would stand in the log and in /status.
             raise ValueError("it holds a private key")
         return kind.parse(value)
@@ -301,8 +303,9 @@ def _drop_service_links(prefix: str, known: Iterable[Variable], present: dict[st
         is_url = name.endswith("_PORT") and SERVICE_URL.match(value) is not None
         if name in ours and is_url:
             service = name.removesuffix("_PORT").replace("_", "-").lower()
+            given = MASK if _holds_key(value) else _told(value)
             warnings.append(
-                f"{name}={value} comes from a Kubernetes Service named {service} and counts as unset: "
+                f"{name}={given} comes from a Kubernetes Service named {service} and counts as unset: "
                 f"set {name} to a port, or enableServiceLinks to false in the pod"
             )
         if is_url or (name not in ours and link.fullmatch(name)):
@@ -320,7 +323,7 @@ def _warn_of_unknown(prefix: str, known: Iterable[Variable], present: Iterable[s
     for name in unknown:
         near = get_close_matches(name.upper().removeprefix(prefix), endings, n=1, cutoff=0.7)
         hint = f": did you mean {prefix}{near[0]}?" if near else ""
-        warnings.append(f"{name} is not a known variable and has no effect{hint}")
+        warnings.append(f"{_told(name)} is not a known variable and has no effect{hint}")
 
 
 def _names(known: Iterable[Variable]) -> set[str]:
@@ -393,8 +396,8 @@ def _problem(variable: Variable, given: _Given | None, reason: ValueError) -> Pr
         masked = False
     else:
         name, masked = given.name, _hidden(variable, given.value)
-        value = MASK if masked else repr(given.value)
-    parts = [] if masked or not str(reason) else [str(reason)]
+        value = MASK if masked else _told(repr(given.value))
+    parts = [] if masked or not str(reason) else [_told(str(reason))]
     if name != variable.name:
         parts.append(f"{name} is an old name, write {variable.name}")
     if not isinstance(reason, Conflict):
@@ -402,6 +405,18 @@ def _problem(variable: Variable, given: _Given | None, reason: ValueError) -> Pr
     return Problem(name, value, "; ".join(parts))
 
 
+def _told(text: str) -> str:
+    """As it is, or without its middle where that is long: what a message says of a part stands at both ends of it."""
+    if len(text) <= _LONGEST_TOLD:
+        return text
+    half = _LONGEST_TOLD // 2
+    return f"{text[:half]}...{text[-half:]} ({len(text)} characters)"
+
+
 def _hidden(variable: Variable, text: str) -> bool:
     """Whether a value stays out of messages: a secret, or a key pasted into the wrong variable."""
-    return variable.secret or _PRIVATE_KEY in text
+    return variable.secret or _holds_key(text)
+
+
+def _holds_key(text: str) -> bool:
+    return any(mark in text for mark in _PRIVATE_KEY)

@@ -2,9 +2,10 @@
 
 Knows nothing of what is answered. Nothing of a request comes back in an answer that is made here.
 
-Of aiohttp, three things are used beyond its documentation, each with a test: `RequestHandler.handle_error`
-(its own answers a request that it cannot parse with the offending bytes), `Response._prepare_headers` (which
-adds a `Server` field), and `Server.__call__` and `connection_made`, where connections are made and counted.
+Of aiohttp, four things are used beyond its documentation, each with a test: `RequestHandler.handle_error`
+(its own answers a request that it cannot parse with the offending bytes) and `data_received` (which keeps whatever
+comes behind such a request), `Response._prepare_headers` (which adds a `Server` field), and `Server.__call__` and
+`connection_made`, where connections are made and counted.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import logging
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from socket import socket
+from typing import cast
 
 from aiohttp import web
 
@@ -28,6 +30,7 @@ _MAX_LINE = 2048
 _MAX_FIELD = 8190
 _MAX_FIELDS = 64
 _READ_BUFFER = 8 * 1024
+_MAX_UNANSWERED = 64 * 1024  # bytes besides a body that a client may send before it is answered
 
 Request = web.BaseRequest
 Answer = web.StreamResponse
@@ -65,6 +68,7 @@ class HttpServer:
     async def start(self, sockets: Iterable[socket]) -> None:
         """Serve on these bound sockets, which are closed by `stop`."""
         server = _Server(
+            _MAX_UNANSWERED + self._max_body,
             self._answer,
             request_factory=self._request,
             access_log=None,
@@ -90,6 +94,7 @@ class HttpServer:
     # One request.
 
     async def _answer(self, request: Request) -> Answer:
+        cast("_Connection", request.protocol).unanswered = 0
         refusal = self._guard(request)
         if refusal is not None:
             return refusal
@@ -199,6 +204,17 @@ class _Response(Stream, web.Response):
 
 
 class _Connection(web.RequestHandler):
+    unanswered = 0
+    most_unanswered = _MAX_UNANSWERED
+
+    def data_received(self, data: bytes) -> None:
+        # uvloop reads up to 32 times, 256 KiB each, before anything is answered.
+        self.unanswered += len(data)
+        if self.unanswered > self.most_unanswered:
+            self.force_close()
+        else:
+            super().data_received(data)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -213,8 +229,14 @@ class _Connection(web.RequestHandler):
 
 
 class _Server(web.Server):
+    def __init__(self, most_unanswered: int, handler: Handler, **options: object) -> None:
+        super().__init__(handler, **options)  # type: ignore[arg-type]  # aiohttp's own
+        self._most_unanswered = most_unanswered
+
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        connection = _Connection(self, loop=self._loop, **self._kwargs)
+        connection.most_unanswered = self._most_unanswered
+        return connection
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)

@@ -40,13 +40,18 @@ DURATION_PATTERN = rf"({NUMBER}(?:\.[0-9]{{1,6}})?)(ms|s|m|h|d)?"
 SIZE_PATTERN = f"({NUMBER})(k|m|g)?"
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+LONGEST_DURATION = 36_500 * SECONDS["d"]
+"""A century: what is longer can be no deadline of the event loop's, nor be added to a date."""
 SWITCH_WORDS = {"on": True, "off": False, "true": True, "false": False, "1": True, "0": False}
 
 
 def parse_duration(text: str) -> float:
     """Seconds from `30`, `1.5s`, `500ms`, `5m`, `1h`, `14d`; without a unit it is seconds."""
     number, unit = _split_unit(DURATION_PATTERN, text)
-    return float(number) * SECONDS[unit or "s"]
+    seconds = float(number) * SECONDS[unit or "s"]
+    if seconds > LONGEST_DURATION:
+        raise ValueError(f"longer than {spell_duration(LONGEST_DURATION)}")
+    return seconds
 
 
 def spell_duration(seconds: float) -> str:

@@ -27,10 +27,9 @@ def import_nginx(options: argparse.Namespace) -> int:
     try:
         read_settings(Settings, report.environment())
     except BadSettings as error:
-        print(
-            f"tlsproxy import-nginx: note: as it stands the sidecar would refuse it: {escape(str(error))}",
-            file=sys.stderr,
-        )
+        print("tlsproxy import-nginx: note: as it stands the sidecar would refuse it", file=sys.stderr)
+        for problem in error.problems:
+            print(f"tlsproxy import-nginx: note: {escape(str(problem))}", file=sys.stderr)
     return Exit.STOPPED
 
 

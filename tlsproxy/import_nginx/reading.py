@@ -10,6 +10,7 @@ from tlsproxy.import_nginx.findings import Directive, NotImported
 
 _BY_LUA: Final = "_by_lua_block"
 _COMMENT: Final = "#"
+_TOO_DEEP: Final = "{}: it includes itself, or is nested too deeply; name the file with the server"
 
 
 class _Statement(TypedDict):
@@ -45,11 +46,11 @@ def read(file: str) -> tuple[tuple[Directive, ...], tuple[Directive, ...]]:
     except OSError as failure:
         raise NotImported(f"{file}: {failure.strerror}; name nginx's configuration, or - for standard input") from None
     except RecursionError:
-        raise NotImported(
-            f"{file}: it includes itself, or is nested too deeply; name the file with the server"
-        ) from None
+        raise NotImported(_TOO_DEEP.format(file)) from None
     errors: list[_Error] = parsed["errors"]
     for error in errors:
+        if "recursion" in error["error"]:
+            raise NotImported(_TOO_DEEP.format(file))
         if not _is_missing(error):
             line = f", line {error['line']}" if error["line"] else ""
             raise NotImported(

@@ -139,7 +139,8 @@ def build(
         trust: what clients are verified with; None: they are asked for no certificate.
 
     Raises:
-        MaterialError: OpenSSL does not take a certificate or the trust, in its own words.
+        MaterialError: OpenSSL does not take a certificate or the trust, in its own words, or there is no descriptor
+            or memory to hand it over.
     """
     rules = PROFILES[profile]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -173,16 +174,16 @@ def _ask_clients(context: ssl.SSLContext, trust: Trust) -> None:
     try:
         with _as_file(trust.pem) as path:
             context.load_verify_locations(path)
-    except ssl.SSLError as error:
-        raise MaterialError(f"the client CAs cannot be used: OpenSSL says {_reason(error)}") from None
+    except OSError as error:
+        raise MaterialError(f"the client CAs cannot be used: {_reason(error)}") from None
 
 
 def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
     try:
         with _as_file(certificate.chain_pem + certificate.key_pem) as path:
             context.load_cert_chain(path)
-    except ssl.SSLError as error:
-        raise MaterialError(f"{certificate.certificate_file} cannot be served: OpenSSL says {_reason(error)}") from None
+    except OSError as error:
+        raise MaterialError(f"{certificate.certificate_file} cannot be served: {_reason(error)}") from None
 
 
 @contextmanager
@@ -211,7 +212,7 @@ def rehearse(context: ssl.SSLContext, certificate: Certificate) -> None:
             except ssl.SSLError as error:
                 raise MaterialError(
                     f"{certificate.certificate_file} cannot be served: no client could connect with "
-                    f"{version.name}: OpenSSL says {_reason(error)}"
+                    f"{version.name}: {_reason(error)}"
                 ) from None
 
 
@@ -243,7 +244,10 @@ def _advance(side: ssl.SSLObject) -> None:
         return
 
 
-def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's reason, with its meaning where the code alone does not tell the operator."""
+def _reason(error: OSError) -> str:
+    """OpenSSL's reason, with its meaning where the code alone does not tell the operator; or the kernel's."""
+    if not isinstance(error, ssl.SSLError):
+        # No descriptor or memory for the bytes, or no /proc to read them by.
+        return f"it cannot be loaded: {error.strerror}"
     reason = error.reason or str(error)
-    return f"{reason} ({_MEANINGS[reason]})" if reason in _MEANINGS else reason
+    return "OpenSSL says " + (f"{reason} ({_MEANINGS[reason]})" if reason in _MEANINGS else reason)
