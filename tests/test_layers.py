@@ -12,7 +12,7 @@ import pytest
 import tlsproxy
 
 ROOT = Path(tlsproxy.__file__).parent
-FREE = ("tlsproxy.demo",)
+FREE = ("tlsproxy.demo", "tlsproxy.companions.topz.demo")
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.serving", "tlsproxy.chassis.http_server"),
@@ -23,13 +23,14 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.serving",  # names a type
     ),
     "cryptography": ("tlsproxy.tls",),
-    "pydantic": ("tlsproxy.settings", "tlsproxy.chassis.environment"),
+    "pydantic": ("tlsproxy.settings", "tlsproxy.chassis.environment", "tlsproxy.companions.topz.settings"),
     "pydantic_settings": ("tlsproxy.chassis.environment",),
     "pydantic_core": ("tlsproxy.chassis.environment",),
     "annotated_types": (
         "tlsproxy.settings",
         "tlsproxy.chassis.environment",
         "tlsproxy.chassis.kinds",  # bounds as plain values; they are pydantic's words, and nothing of it
+        "tlsproxy.companions.topz.settings",
     ),
     "prometheus_client": ("tlsproxy.chassis.admin.metrics",),
     "watchfiles": ("tlsproxy.tls.watch",),
@@ -62,6 +63,9 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.workers.supervisor",
         "tlsproxy.chassis.signals",
         "tlsproxy.check",
+        "tlsproxy.companions.topz.looking",
+        "tlsproxy.companions.topz.serving",
+        "tlsproxy.companions.topz.program",
     ),
     "socket": (
         "tlsproxy.admission",
@@ -82,9 +86,13 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.serving",
         "tlsproxy.workers",
         "tlsproxy.chassis.settings_process",  # its child leaves SIGINT to the parent
+        "tlsproxy.companions.topz.program",
     ),
-    "threading": (),
+    "threading": (
+        "tlsproxy.companions.topz.looking",  # a file of /proc may keep its reader waiting
+    ),
     "subprocess": (),
+    "psutil": ("tlsproxy.companions.topz.detail",),
     "ctypes": ("tlsproxy.chassis.heap", "tlsproxy.chassis.hardening"),
 }
 """Each library and the rooms and modules that may know it; nobody else may."""
@@ -294,6 +302,19 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.tls.files",
     ),
     "tlsproxy.__main__": ("tlsproxy.cli",),
+    "tlsproxy.companions": (),
+    "tlsproxy.companions.topz": ("tlsproxy.companions.topz",),
+    "tlsproxy.companions.topz.check": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
+    "tlsproxy.companions.topz.contract": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
+    "tlsproxy.companions.topz.looking": ("tlsproxy.companions.topz.snapshot", "tlsproxy.chassis.admin.health"),
+    "tlsproxy.companions.topz.measures": ("tlsproxy.companions.topz.snapshot", "tlsproxy.chassis.measures"),
+    "tlsproxy.companions.topz.serving": ("tlsproxy.companions.topz", "tlsproxy.chassis.http_server"),
+    "tlsproxy.companions.topz.program": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
+    "tlsproxy.companions.topz.processes": ("tlsproxy.companions.topz", "tlsproxy.chassis.diagnostics"),
+    "tlsproxy.companions.topz.detail": ("tlsproxy.companions.topz", "tlsproxy.chassis.diagnostics"),
+    "tlsproxy.companions.topz.settings": ("tlsproxy.chassis.environment", "tlsproxy.chassis.kinds"),
+    "tlsproxy.companions.topz.verbs": ("tlsproxy.chassis.verbs",),
+    "tlsproxy.companions.topz.cli": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
 }
 """Each room or module and what of the house it may know; of the package itself everyone may know the version."""
 
@@ -353,6 +374,15 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.import_nginx.images": CLOCKS_AND_MORE,
     "tlsproxy.import_nginx.report": CLOCKS_AND_MORE,
     "tlsproxy.import_nginx.servers": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.containers": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.data": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.columns": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.masking": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.measures": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.negotiation": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.question": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.rows": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.snapshot": CLOCKS_AND_MORE,
     "tlsproxy.proxy.request_log": OUTSIDE_WORLD,
     "tlsproxy.proxy.journal": OUTSIDE_WORLD,
 }
@@ -361,6 +391,7 @@ PURE: Mapping[str, frozenset[str]] = {
 READS_ENVIRONMENT = (
     "tlsproxy.chassis.environment",
     "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
+    "tlsproxy.companions.topz.check",  # the same
 )
 
 # ---------------------------------------------------------------------------- the house as it is
@@ -435,6 +466,16 @@ def test_the_chassis_knows_no_program() -> None:
     while more := {known for name in reached for known in known_to(name) if known in MODULES} - reached:
         reached |= more
     assert sorted(name for name in reached if not within(name, CHASSIS)) == ["tlsproxy"]
+
+
+def test_the_proxy_knows_no_companion() -> None:
+    """What others do beside the proxy is neither loaded nor known by it, and they know nothing of one another."""
+    knowing = {name: known_to(name) for name in MODULES}
+    companions = {name.split(".")[2] for name in MODULES if name.startswith("tlsproxy.companions.")}
+    for companion in companions:
+        own = (f"tlsproxy.companions.{companion}",)
+        others = [name for name in MODULES if not within(name, own)]
+        assert [name for name in others if any(within(known, own) for known in knowing[name])] == []
 
 
 @pytest.mark.parametrize("name", STRANGERS)

@@ -101,7 +101,7 @@ def sidecar_process(
     environment |= {f"{prefix}{name}": str(value) for name, value in settings.items()}
     with ExitStack() as stack:
         with diagnostics.open("wb") as stderr, _signals_held():
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - a module of ours
                 [sys.executable, "-m", program, "run"],
                 env=environment,
                 stdin=subprocess.DEVNULL,

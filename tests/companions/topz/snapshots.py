@@ -48,7 +48,9 @@ SNAPSHOT = Snapshot(
     at=1000.0,
     took=0.0042,
     interval=5.0,
-    machine=Machine("legacy-app-7d4b", 4, 16 * 1024**3, 12 * 1024**3, (0.5, 0.25, 0.1), {"cpu": Pressure(1.5, 0.0, 10.0, 0.0)}),
+    machine=Machine(
+        "legacy-app-7d4b", 4, 16 * 1024**3, 12 * 1024**3, (0.5, 0.25, 0.1), {"cpu": Pressure(1.5, 0.0, 10.0, 0.0)}
+    ),
     processes=PROCESSES,
     containers=CONTAINERS,
 )

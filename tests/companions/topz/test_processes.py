@@ -114,7 +114,7 @@ def test_cpu_between_two_looks(tree: ProcTree) -> None:
     assert [seen.process.cpu for seen in one.look(measured=False)] == [None, None]
     began = time.monotonic()
     tree.add(7, cpu=3.0)
-    tree.add(9, cpu=1.0, began=round(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS))
+    tree.add(9, cpu=1.0, began=round(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS) + 2)
     tree.add(10, cpu=70.0, began=1)
     seven, eight, nine, ten = one.look(measured=True)
     most = 200 / (time.monotonic() - began)

@@ -57,7 +57,9 @@ def _check_processes(terminal: Terminal, settings: "Settings") -> None:
     if len(snapshot.processes) == 1:
         terminal.note("only this one: the pod does not share its processes (shareProcessNamespace: true)")
     if unread := sum(process.pss is None and bool(process.rss) for process in snapshot.processes):
-        terminal.note(f"{unread} may not be looked into, or not in the time of one look: no PSS, open files and sockets")
+        terminal.note(
+            f"{unread} may not be looked into, or not in the time of one look: no PSS, open files and sockets"
+        )
 
 
 def _check_ports(terminal: Terminal, settings: "Settings") -> Exit:

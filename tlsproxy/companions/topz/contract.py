@@ -117,6 +117,7 @@ SURFACE = Surface(
         "SIGTERM": "stop, after DRAIN_DELAY, with exit status 0; a second one stops at once",
         "SIGINT": "the same without DRAIN_DELAY",
         "SIGHUP": "nothing: files are read when they are used",
+        "SIGUSR2": "nothing",
         "SIGUSR1": "write the stacks of all tasks to standard error",
     },
     measures=_measures,

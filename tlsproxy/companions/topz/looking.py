@@ -116,11 +116,17 @@ class Looking:
             OSError: /proc can't be read.
         """
         last = await self.latest(self._interval)
-        while last.interval is None:
-            await asyncio.sleep(max(last.at + self._interval - monotonic(), 0.0))
-            # Whoever has waited with us may have been first.
-            last = self._last if self._last is not None and self._last is not last else await self._take()
-        return last
+        return last if last.interval is not None else await self.after(last)
+
+    async def after(self, last: Snapshot) -> Snapshot:
+        """A snapshot later than that one, as soon as CPU can be measured since.
+
+        Raises:
+            OSError: /proc can't be read.
+        """
+        await asyncio.sleep(max(last.at + self._interval - monotonic(), 0.0))
+        # Whoever has waited with us may have been first.
+        return self._last if self._last is not None and self._last.at > last.at else await self._take()
 
     async def _take(self) -> Snapshot:
         """A look, or the one that is under way."""

@@ -53,7 +53,10 @@ class Serving:
         }
         """For `HttpServer`."""
 
-    async def _elsewhere(self, _: Request) -> Answer:
+    async def _elsewhere(self, request: Request) -> Answer:
+        # A path that ends in / is asked for all below it.
+        if request.path not in {"/", "/topz/"}:
+            return text(404, "not found\n")
         return text(308, "see /topz\n", Location=page.PATH)
 
     async def _all(self, request: Request) -> Answer:
@@ -83,6 +86,10 @@ class Serving:
             return text(404, "not found: a process's number stands behind /topz/\n")
         snapshot = await self._looking.measured()
         detail, form = await self._detail(int(asked), snapshot), _form(request, question)
+        if detail is None:
+            # It may have begun since.
+            snapshot = await self._looking.after(snapshot)
+            detail = await self._detail(int(asked), snapshot)
         if detail is None:
             return text(404, f"there is no process {int(asked)}\n")
         if form == "json":
