@@ -23,7 +23,10 @@ class ProcTree:
         """A file, its directories included."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        # Whole, as the kernel's: who reads while it is written anew has the former one.
+        fresh = path.with_name(f".{path.name}")
+        fresh.write_bytes(content if isinstance(content, bytes) else content.encode())
+        fresh.rename(path)
         return path
 
     def add(
@@ -65,7 +68,8 @@ class ProcTree:
         self.write(f"{pid}/status", f"Name:\tx\nUid:\t1000\t{uid}\t{uid}\t{uid}\nGid:\t0\t0\t0\t0\n")
         self.write(f"{pid}/cmdline", "".join(f"{argument}\0" for argument in arguments))
         self.write(f"{pid}/cgroup", cgroup)
-        self.write(f"{pid}/mountinfo", "")
+        if not (self.root / str(pid) / "mountinfo").exists():
+            self.write(f"{pid}/mountinfo", "")
         if pss is not None:
             self.write(f"{pid}/smaps_rollup", f"5581-7ff ---p 0 00:00 0 [rollup]\nRss: 9 kB\nPss:       {pss} kB\n")
 

@@ -12,10 +12,10 @@ SHOWN = """\
 legacy-app-7d4b, 2023-11-15T22:13:20Z: 6 processes in 3 containers, CPU over 5.0 s
 machine: 4 CPUs, load 0.50 0.25 0.10, memory 16.0G, available 12.0G, pressure cpu 1.5%
 
-CONTAINER  ID            PROCS  THR  CPU%  CPU LIMIT  THROTTLED  MEMORY  LIMIT  MEM%    RSS    PSS  OOM  PRESSURE
-app        0123456789ab      3   11  99.8        1.5       40.0   76.3M   128M  59.6  66.8M  52.5M    1  cpu 12.5%
-tlsproxy   ba9876543210      1    2   1.0          -          -       -      -     -  28.6M      -    -  -
-pause      ffffffffffff      1    1   0.0          -          -       -      -     -   684K   9.8K    -  -
+CONTAINER  ID            PROCS  THR  CPU%  CPU LIMIT  THROTTLED%  MEMORY  LIMIT  MEM%    RSS    PSS  OOM  PRESSURE
+app        0123456789ab      3   11  99.8        1.5        40.0   76.3M   128M  59.6  66.8M  52.5M    1  cpu 12.5%
+tlsproxy   ba9876543210      1    2   1.0          -           -       -      -     -  28.6M      -    -  -
+pause      ffffffffffff      1    1   0.0          -           -       -      -     -   684K   9.8K    -  -
 
 PID  USER   STATE     THR  CPU%     TIME  MEM%    RSS    PSS       START  CONTAINER  COMMAND
   1  65535  sleeping    1   0.0  0:00.01   0.1   684K   9.8K  2023-11-14  pause      /pause

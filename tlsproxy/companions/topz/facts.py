@@ -7,7 +7,7 @@ from tlsproxy.companions.topz.detail import Detail
 from tlsproxy.companions.topz.snapshot import Container, Pressures, Snapshot
 
 CONTAINER_TITLES = (
-    *("CONTAINER", "ID", "PROCS", "THR", "CPU%", "CPU LIMIT", "THROTTLED"),
+    *("CONTAINER", "ID", "PROCS", "THR", "CPU%", "CPU LIMIT", "THROTTLED%"),
     *("MEMORY", "LIMIT", "MEM%", "RSS", "PSS", "OOM", "PRESSURE"),
 )
 CONTAINER_IS_TEXT = (True, True, *(False,) * 11, True)

@@ -30,7 +30,7 @@ def test_the_transcript(tmp_path: Path) -> None:
     assert "[+] 401: nothing is shown" in ended.stdout
     shown = next(line for line in ended.stdout.splitlines() if "--password=***" in line)
     assert "tlsproxy.companions.topz.demo.app --database=legacy" in shown
-    assert "└─ " in ended.stdout
+    assert "tlsproxy.companions.topz.demo.app worker" in ended.stdout
     assert "Authorization: Bearer" in ended.stdout
     assert list(tmp_path.iterdir()) == []
     wait_until(lambda: not list(left_behind(tmp_path)), "its processes have ended")

@@ -104,7 +104,7 @@ def _play(terminal: Terminal, sidecar: SidecarProcess, port: int, token: str) ->
     terminal.tick("the password is masked")
     terminal.title("By hand")
     authorization = f"Authorization: Bearer {token}"
-    terminal.code(shlex.join(["curl", "-H", authorization, f"http://127.0.0.1:{port}/topz?sort=rss&limit=5"]))
+    terminal.code(shlex.join(["curl", "-H", authorization, f"http://127.0.0.1:{port}/topz?tree=on&filter=demo"]))
     terminal.note(f"In a browser: {url}, any name, and the password {token}")
     if os.isatty(0) and os.isatty(1):
         _stay(terminal, sidecar)
@@ -115,7 +115,7 @@ def _await_worker(port: int, token: str) -> str:
     """The app's processes as text, once its worker is among them."""
     deadline = time.monotonic() + WORKER_WITHIN
     while True:
-        status, said = _get(port, token, "/topz?tree=on&filter=topz.demo")
+        status, said = _get(port, token, "/topz?filter=topz.demo.app")
         if status != 200 or PASSWORD in said:
             raise DemoError(f"topz answers {status}, and not as it should")
         if f"{APP} worker" in said:
