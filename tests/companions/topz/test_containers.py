@@ -25,6 +25,7 @@ from tlsproxy.companions.topz.containers import (
         (f"0::/system.slice/docker-{ID}.scope/init.scope\n", f"/system.slice/docker-{ID}.scope", "abababababab"),
         (f"0::/docker/{ID}/docker/{OTHER}\n", f"/docker/{ID}/docker/{OTHER}", "cdcdcdcdcdcd"),
         (f"12:cpu,cpuacct:/docker/{ID}\n1:name=systemd:/docker/{ID}\n0::/\n", f"/docker/{ID}", "abababababab"),
+        (f"4:memory:/else\n1:name=systemd:/docker/{ID}\n", f"/docker/{ID}", "abababababab"),
         (f"4:memory:/kubepods/pod1/{ID}\n0::/\n", f"/kubepods/pod1/{ID}", "abababababab"),
         (f"1:cpu:/system.slice/x:cri-containerd:{ID}\n", f"/system.slice/x:cri-containerd:{ID}", "abababababab"),
         (f"0::/../cri-containerd-{ID}.scope (deleted)\n", f"/../cri-containerd-{ID}.scope", "abababababab"),
