@@ -35,7 +35,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "watchfiles": ("tlsproxy.tls.watch",),
     "uvloop": ("tlsproxy.chassis.life",),
     "asyncio": (
-        "tlsproxy.admission",
+        "tlsproxy.admission",  # names a type
         "tlsproxy.proxy.feed",  # names the loop that aiohttp's parser wants
         "tlsproxy.proxy.app_reads",
         "tlsproxy.proxy.relay",
@@ -48,6 +48,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.tls.proxy_header",
         "tlsproxy.tls.steps",
         "tlsproxy.tls.watch",
+        "tlsproxy.chassis.accepting",
         "tlsproxy.chassis.admin.server",
         "tlsproxy.chassis.admin.app_check",
         "tlsproxy.chassis.life",
@@ -64,7 +65,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.check",
     ),
     "socket": (
-        "tlsproxy.admission",
+        "tlsproxy.admission",  # names a type
+        "tlsproxy.chassis.accepting",
         "tlsproxy.chassis.listening",
         "tlsproxy.chassis.admin",
         "tlsproxy.chassis.health",
@@ -101,7 +103,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.tls": ("tlsproxy.tls", *SHARED),
     "tlsproxy.proxy": ("tlsproxy.proxy", *SHARED),
     "tlsproxy.chassis": (),
-    "tlsproxy.chassis.admin": ("tlsproxy.chassis.admin", *SHARED),
+    "tlsproxy.chassis.accepting": ("tlsproxy.chassis.repeats",),
+    "tlsproxy.chassis.admin": ("tlsproxy.chassis.admin", "tlsproxy.chassis.accepting", *SHARED),
     "tlsproxy.chassis.measures": (),
     "tlsproxy.chassis.app_address": (),
     "tlsproxy.proxy_protocol": (),
@@ -123,7 +126,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.chassis.output": ("tlsproxy.chassis.measures", "tlsproxy.chassis.repeats", "tlsproxy.chassis.turns"),
     "tlsproxy.chassis.turns": (),
     "tlsproxy.chassis.listening": (),
-    "tlsproxy.admission": ("tlsproxy.chassis.listening", "tlsproxy.chassis.repeats", "tlsproxy.chassis.measures"),
+    "tlsproxy.admission": ("tlsproxy.chassis.accepting", "tlsproxy.chassis.repeats", "tlsproxy.chassis.measures"),
     "tlsproxy.chassis.open_files": (),
     "tlsproxy.chassis.heap": (),
     "tlsproxy.chassis.imports": (),

@@ -16,6 +16,7 @@ from socket import socket
 
 from aiohttp import web
 
+from tlsproxy.chassis.accepting import Accepting
 from tlsproxy.chassis.admin.health import Condition, report
 from tlsproxy.chassis.measures import Measure
 
@@ -72,10 +73,11 @@ class AdminServer:
             "/status": self._statusz,
             "/metrics": self._metrics,
         }
+        self._accepting = Accepting("connections to the admin port")
         self._runner: web.ServerRunner | None = None
 
     async def start(self, sockets: Iterable[socket]) -> None:
-        """Serve on these bound sockets, which are closed by `stop`."""
+        """Serve on these sockets, which listen and do not block, and are closed by `stop`."""
         server = _Server(
             self._answer,
             access_log=None,
@@ -89,11 +91,11 @@ class AdminServer:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=_STOPPING)
         await self._runner.setup()
-        for listening in sockets:
-            await web.SockSite(self._runner, listening).start()
+        self._accepting.open(sockets, server)
 
     async def stop(self) -> None:
         """Close the port; answers under way get a moment. May be called at any time, and twice."""
+        self._accepting.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
