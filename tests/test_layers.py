@@ -45,6 +45,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.proxy.front",
         "tlsproxy.proxy.server",
         "tlsproxy.tls.connection",
+        "tlsproxy.tls.handshake_turns",
         "tlsproxy.tls.proxy_header",
         "tlsproxy.tls.steps",
         "tlsproxy.tls.watch",
