@@ -21,6 +21,7 @@ from typing import Final, Protocol, cast
 
 from tlsproxy.chassis.measures import Measure
 from tlsproxy.tls.clients import REFUSAL_REASONS, Caller, Clients, StaleSessionError
+from tlsproxy.tls.handshake_turns import HandshakeTurns
 
 _NEVER = math.inf
 _NOTHING: Mapping[str, object] = {}
@@ -102,6 +103,7 @@ class Acceptor:
         self.plain_answer = plain_answer
         self.ended = ended
         self.clients = clients
+        self.turns = HandshakeTurns()
         self.timed: set[Timed] = set()
         """Connections with a deadline of ours: in the handshake, or closing."""
         self.handshakes: Counter[tuple[str, ...]] = Counter()
@@ -221,10 +223,22 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._set_deadline(acceptor.handshake_timeout)
 
     def data_received(self, data: bytes) -> None:
-        """Go on with the handshake, or decrypt."""
+        """Go on with the handshake when it has its turn, or decrypt."""
         if self._state == OPEN:
             self._decrypt(data)
-            return
+        elif self._state == HANDSHAKE:
+            if self._acceptor.turns.has(self, data):
+                self._shake_on(data)
+            else:
+                self.pause_reading()
+
+    def go_on(self, data: bytes) -> None:
+        """Go on with the handshake, which had to wait for its turn; the client may have gone since."""
+        self.resume_reading()
+        self._shake_on(data)
+
+    def _shake_on(self, data: bytes) -> None:
+        """Go on with the handshake, and decrypt what is behind it."""
         for piece in _slices(data, _READ_SLICE):
             if self._state == OPEN:
                 self._decrypt(bytes(piece))
