@@ -106,6 +106,53 @@ async def test_one_read_is_one_piece(scene: Scene, version: ssl.TLSVersion) -> N
     assert b"".join(upper.pieces) == data
 
 
+@pytest.mark.parametrize("record", [1, 10])
+@staged
+async def test_many_small_records_give_way(scene: Scene, record: int) -> None:
+    """Others have their turn between a few hundred records and the next, and all arrive in order, before the end.
+
+    With ten bytes in each, records end where slices do.
+    """
+    client, upper = await scene.connect()
+    said = client.seal(NUMBERS[: 4000 * record], record) + client.goodbye()
+    upper.transport.data_received(said)
+    for known in range(1, 4000):
+        assert len(upper.pieces) <= known
+        assert len(upper.pieces[-1]) < 1500 * record
+        if upper.told != ["made"]:
+            break
+        await turns(1)
+    assert upper.told == ["made", "eof"]
+    assert b"".join(upper.pieces) == NUMBERS[: 4000 * record]
+
+
+@staged
+async def test_small_records_that_gave_way_wait_for_a_pause_to_end(scene: Scene) -> None:
+    """The upper that pauses reading gets nothing until it resumes, and then goes on where it was, in turns."""
+    client, upper = await scene.connect()
+    scene.on_data = Connection.pause_reading
+    upper.transport.data_received(client.seal(NUMBERS[:4000], 1))
+    client.write(client.seal(b"behind"))
+    for known in range(1, 4):
+        await turns()
+        assert len(upper.pieces) == known
+        upper.transport.resume_reading()
+        upper.transport.resume_reading()
+    scene.on_data = lambda _: None
+    await until(lambda: b"".join(upper.pieces) == NUMBERS[:4000] + b"behind")
+
+
+@pytest.mark.parametrize("end", [Connection.close, Connection.abort])
+@staged
+async def test_nothing_is_told_behind_an_end_of_what_gave_way(scene: Scene, end: Callable[[Connection], None]) -> None:
+    """Who ends the connection before the turn of what is left gets none of it."""
+    client, upper = await scene.connect()
+    scene.on_data = end
+    upper.transport.data_received(client.seal(NUMBERS[:4000], 1))
+    await upper.lost()
+    assert len(upper.pieces) == 1
+
+
 @pytest.mark.parametrize("end", [Connection.close, Connection.abort])
 @staged
 async def test_nothing_is_told_behind_an_end(scene: Scene, end: Callable[[Connection], None]) -> None:
