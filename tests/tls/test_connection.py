@@ -409,6 +409,23 @@ async def test_what_comes_behind_close_notify_is_ignored(scene: Scene, version: 
     assert await upper.lost() == ["made", "eof", "lost"]
 
 
+@staged
+async def test_the_end_is_told_even_where_memory_has_run_out(scene: Scene) -> None:
+    """What fails while the place is given back keeps neither what stands above nor its connection to the app."""
+    client, upper = await scene.connect()
+    given_back = scene.acceptor.ended
+
+    def exhausted() -> None:
+        given_back()
+        raise MemoryError
+
+    scene.acceptor.ended = exhausted
+    client.reset()
+    assert await upper.lost() == ["made", "lost"]
+    await until(lambda: len(scene.errors) == 1)
+    assert isinstance(scene.errors.pop()["exception"], MemoryError)
+
+
 @pytest.mark.parametrize("polite", [True, False], ids=["close_notify", "bare"])
 @both_versions
 @staged

@@ -256,12 +256,16 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end."""
-        if self._state == HANDSHAKE and self._begun:
-            self._acceptor.failures["reset"] += 1
+        shaking = self._state == HANDSHAKE and self._begun
         self._state = CLOSED
         self._clear_deadline()
-        self._acceptor.ended()
-        self._lose(exc)
+        try:
+            self._acceptor.ended()
+        finally:
+            # Where memory has run out: who stands above holds a connection to the app.
+            self._lose(exc)
+        if shaking:
+            self._acceptor.failures["reset"] += 1
 
     def pause_writing(self) -> None:
         """The client is slow."""

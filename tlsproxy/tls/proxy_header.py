@@ -98,10 +98,11 @@ class HeaderReader(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end; a peer that has said nothing only looked whether the port is open."""
-        if self._seen and self in self._gate.acceptor.timed:
-            self._deny("proxy_invalid", "ended its connection within the PROXY protocol header", _USE)
+        said = self._seen and self in self._gate.acceptor.timed
         self._leave()
         self._gate.acceptor.ended()
+        if said:
+            self._deny("proxy_invalid", "ended its connection within the PROXY protocol header", _USE)
 
     def expired(self) -> None:
         """Cut a peer that has taken too long."""
