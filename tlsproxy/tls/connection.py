@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Final, Protocol, cast
 
 from tlsproxy.chassis.measures import Measure
-from tlsproxy.tls.clients import REFUSAL_REASONS, Caller, Clients, StaleSessionError
+from tlsproxy.tls.clients import KEPT_OUT_REASONS, REFUSAL_REASONS, Caller, Clients, StaleSessionError
 
 _NEVER = math.inf
 _NOTHING: Mapping[str, object] = {}
@@ -61,6 +61,10 @@ _FAILURES = {
 }
 FAILURE_REASONS = frozenset({*_FAILURES.values(), *REFUSAL_REASONS, "other", "reset", "timeout"})
 """Why handshakes fail, as labels: all that there are."""
+PROXY_REASONS = frozenset({"proxy_untrusted", "proxy_missing", "proxy_invalid", "proxy_timeout"})
+"""Why a peer that is to announce its clients is turned away, as labels: all that there are."""
+DENIAL_REASONS = KEPT_OUT_REASONS | PROXY_REASONS
+"""Why clients are denied, as labels: all that there are."""
 
 
 class Timed(Protocol):
@@ -140,20 +144,25 @@ class Acceptor:
             "counter",
             "TLS handshakes that failed.",
             ("reason",),
-            {(reason,): count for reason, count in self.failures.items()},
+            _from_zero(FAILURE_REASONS, self.failures),
         )
         yield Measure(
             "tlsproxy_clients_denied_total",
             "counter",
             "Clients turned away by a rule.",
             ("reason",),
-            {(reason,): count for reason, count in (self.denied + self._kept_out()).items()},
+            _from_zero(DENIAL_REASONS, self.denied + self._kept_out()),
         )
         if self.clients is not None:
             yield from self.clients.measures()
 
     def _kept_out(self) -> Counter[str]:
         return self.clients.denied if self.clients is not None else Counter()
+
+
+def _from_zero(reasons: Iterable[str], counts: Counter[str]) -> dict[tuple[str, ...], float]:
+    """A count for every reason: of one that comes with its first event, Prometheus sees no increase."""
+    return {(reason,): counts[reason] for reason in sorted(reasons)}
 
 
 # A connection's state. Plain integers: an Enum's members cost 80 ns at each look-up in Python 3.11.

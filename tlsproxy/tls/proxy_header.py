@@ -19,8 +19,6 @@ from tlsproxy.tls.connection import Acceptor
 
 _logger = logging.getLogger("tlsproxy.clients")
 
-DENIAL_REASONS = frozenset({"proxy_untrusted", "proxy_missing", "proxy_invalid", "proxy_timeout"})
-"""Why a connection is turned away, as labels: all that there are."""
 _TRUST = "TLSPROXY_TRUSTED_PROXIES"
 _USE = "TLSPROXY_PROXY_PROTOCOL"
 
