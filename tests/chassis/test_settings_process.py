@@ -85,7 +85,7 @@ def test_more_than_a_pipe_holds() -> None:
     """An outcome of any length comes whole; where nobody reads it, nobody waits for ever."""
     long = "x" * 100_000
     assert long in said(READ + "print(result.settings.cert_name)", TLSPROXY_CERT_NAME=long)
-    assert said(START + "with settings_process(declared):\n    pass\n" + ALONE, TLSPROXY_APP_PORT=long) == "alone\n"
+    assert said(START + "with settings_process(declared):\n    pass\n" + ALONE, TLSPROXY_CERT_NAME=long) == "alone\n"
 
 
 @pytest.mark.parametrize(
