@@ -83,6 +83,12 @@ def test_names_are_told_apart() -> None:
     ]
 
 
+def test_the_process_that_a_container_is_for() -> None:
+    """It is the one whose parent is outside, whatever numbers those below it have."""
+    server = Member(300, 1, "server")
+    assert main_of([Member(8, 300, "worker"), server]) == server
+
+
 def test_a_process_without_a_name() -> None:
     """Where nothing is known of a container's processes it is called as its cgroup, or as being in none."""
     assert names({"/x/y": [Member(1, None, "")]}, {})["/x/y"].name == "y"
