@@ -39,6 +39,7 @@ def example_pod(root: Path) -> Iterator[str]:
     tree = ProcTree(root)
     tree.write("stat", f"cpu 1\nbtime {int(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))}\n")
     tree.write("meminfo", f"MemTotal: {16 * MB} kB\nMemAvailable: {9 * MB} kB\n")
+    tree.write("sys/kernel/hostname", "shop-5d8f7c\n")
     tree.write("loadavg", "0.92 0.71 0.55 2/310 9000\n")
     for resource, share in (("cpu", 2.1), ("memory", 0.0), ("io", 0.4)):
         tree.write(f"pressure/{resource}", PSI.format(share))

@@ -18,11 +18,13 @@ def tree(tmp_path: Path) -> ProcTree:
 def test_a_snapshot(tree: ProcTree) -> None:
     """Memory is in per cent of the machine's where there is no limit; PSS is told where it may be read."""
     tree.write("pressure/cpu", "some avg10=1.00 avg60=0 avg300=0 total=5\n")
+    tree.write("sys/kernel/hostname", "shop-5d8f7c\n")
     tree.add(7, pss=4)
     tree.add(8, pss=None)
     seen = Looks(tree.place, Masking(), pss=True).look()
     assert (seen.machine.memory, seen.machine.available, seen.machine.load) == (1_024_000, 409_600, (0.5, 0.25, 0.1))
     assert seen.machine.pressure.keys() == {"cpu"}
+    assert seen.machine.name == "shop-5d8f7c"
     assert [process.pss for process in seen.processes] == [4096, None]
     assert seen.processes[0].memory == pages(10) / 1_024_000 * 100
     assert seen.containers[0].pss is None

@@ -79,7 +79,7 @@ def _add_shares(seen: Sequence[Seen], grouped: Sequence[Container], machine: int
 def _machine(proc: str) -> Machine:
     memory = parse_memory(_read(f"{proc}/meminfo"))
     return Machine(
-        name=os.uname().nodename,
+        name=_read(f"{proc}/sys/kernel/hostname").decode(errors="replace").strip() or os.uname().nodename,
         cpus=os.cpu_count() or 1,
         memory=memory.get("MemTotal"),
         available=memory.get("MemAvailable"),
