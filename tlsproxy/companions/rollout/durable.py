@@ -38,7 +38,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
     One writer at a time: what it has begun stands beside it as `<name>.new`, and is written over by the next.
     """
-    new = path.with_name(f"{path.name}.new")
+    new = _new(path)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -46,6 +46,15 @@ def write_whole(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
     new.replace(path)
     sync(path.parent)
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed writer of a file has begun."""
+    _new(path).unlink(missing_ok=True)
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
 
 
 def remove_whole(path: Path, aside: Path) -> None:

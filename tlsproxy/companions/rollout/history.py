@@ -8,12 +8,13 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-from tlsproxy.companions.rollout.durable import write_whole
+from tlsproxy.companions.rollout.durable import sweep, write_whole
 
 _Choice = TypeVar("_Choice")
 
@@ -110,6 +111,8 @@ class History:
 
     def open(self) -> None:
         """Read the file. One that can't be understood is set aside as `<name>.unreadable`, with a warning."""
+        with suppress(OSError):  # it is in nobody's way
+            sweep(self._path)
         try:
             self._state = _state_of(json.loads(self._path.read_bytes()))
         except FileNotFoundError:

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Literal
 
-from tlsproxy.companions.rollout.durable import GOING, remove_tree, remove_whole, sync, write_whole
+from tlsproxy.companions.rollout.durable import GOING, remove_tree, remove_whole, sweep, sync, write_whole
 from tlsproxy.companions.rollout.layouts import DATA, Layout, Links, ObstacleError, PlainFiles, tree
 
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,80}")
@@ -353,6 +353,7 @@ class _Record:
 
     def read(self) -> None:
         """Take up what was written; nothing, where that was not us."""
+        sweep(self._path)
         try:
             found = json.loads(self._path.read_bytes())
             lists = [_texts(found[key]) for key in ("order", "files", "directories")]
