@@ -15,13 +15,14 @@ import pytest
 
 from tests.companions.rollout.publisher import DIED, Order, files_of, is_whole, line_of
 from tests.companions.rollout.volume import LAYOUTS, Layout
+from tests.e2e.polling import wait_until
 from tlsproxy.companions.rollout.durable import GOING
 from tlsproxy.companions.rollout.layouts import DATA
 
 ROOT = Path(__file__).parents[3]
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - where a sync costs nothing
-LONGEST = 0.06
-"""Seconds until a process is killed: a few changes; a start is a tenth of that."""
+LONGEST = 0.03
+"""Seconds until a process is killed after its last telling: more than a change takes."""
 
 
 class Forker:
@@ -145,6 +146,7 @@ def kill_at_random(forker: Forker, place: Path, layout: Layout, times: int, seed
     try:
         for number in range(times):
             process = forker.start(Order(str(volume), layout, str(place / "told"), first=number * 1000))
+            await_tellings(place / "told", chance.choice((0, 0, 1, 2, 4)))
             time.sleep(chance.uniform(0, LONGEST))
             os.kill(process, signal.SIGKILL)
             assert forker.ended() == -signal.SIGKILL, "it was alive: whatever the one before left was in order"
@@ -155,6 +157,12 @@ def kill_at_random(forker: Forker, place: Path, layout: Layout, times: int, seed
     forker.start(Order(str(volume), layout, str(place / "told"), first=times * 1000, die_at=0))
     assert forker.ended() == DIED
     return reader
+
+
+def await_tellings(told: Path, times: int) -> None:
+    """Wait until the app has been told so many times more."""
+    before = told.stat().st_size if told.exists() else 0
+    wait_until(lambda: times == 0 or (told.exists() and told.stat().st_size >= before + 6 * times), "tellings")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -1,12 +1,13 @@
 """How releases are seen by an app: links, plain files, and what is not ours."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.companions.rollout.volume import LAYOUTS, Layout, data, leftovers, opened, publish, seal, seen
+from tlsproxy.companions.rollout.layouts import Links
 from tlsproxy.companions.rollout.releases import ReleaseError
 
 ONE = {"app.conf": "one", "conf.d/a": "one", "conf.d/deep/b": "one"}
@@ -44,6 +45,30 @@ def test_links_of_what_stays_are_not_touched(tmp_path: Path) -> None:
     before = (tmp_path / "app.conf").lstat().st_ino
     publish(releases, "2", TWO)
     assert (tmp_path / "app.conf").lstat().st_ino == before
+
+
+def test_links_are_there_before_they_lead_to_something(tmp_path: Path) -> None:
+    """At the moment of the swap each entry of both releases has its link: none is missing for a moment."""
+    releases = opened(tmp_path)
+    publish(releases, "1", {"a": "1", "old": "1"})
+    seal(releases, "2", {"a": "2", "new": "2"})
+    at_swap = []
+
+    def swap() -> None:
+        at_swap.extend(sorted(path.name for path in tmp_path.iterdir() if path.is_symlink()))
+
+    Links(tmp_path, Nothing()).publish(releases.path("2"), tmp_path, swap)
+    assert at_swap == ["..data", "a", "new", "old"]
+
+
+class Nothing:
+    """Of plain files there are none."""
+
+    files: frozenset[str] = frozenset()
+    directories: frozenset[str] = frozenset()
+
+    def own(self, files: Iterable[str], directories: Iterable[str]) -> None:
+        raise AssertionError
 
 
 def test_plain_files_are_plain_and_copies(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.companions.rollout.volume import LAYOUTS, Layout, leftovers, opened, publish, seal, seen
+from tlsproxy.companions.rollout.durable import GOING
 from tlsproxy.companions.rollout.releases import ReleaseError, Releases, release_path, write_files
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="files are given away by root alone")
@@ -83,6 +84,30 @@ def test_what_is_staged_is_not_seen(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
     seal(releases, "2", {"a": "2"})
     assert (seen(tmp_path), releases.current, releases.names()) == ({"a": "1"}, "1", ("1", "2"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_published_is_on_the_disk_before(
+    tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file and directory is synced before a name leads to it: the machine may lose its power at any moment."""
+    releases = opened(tmp_path, layout)
+    synced: list[str] = []
+    sync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    publish(releases, "1", {"a": "1", "conf.d/b": "1"})
+    staged = synced[3].removesuffix("/.")
+    assert synced[:5] == [f"{staged}/a", f"{staged}/conf.d/b", f"{staged}/conf.d", staged, str(tmp_path / "..versions")]
+    assert str(tmp_path) in synced[5:]
+    if layout == "files":
+        copies = [path for path in synced[5:] if GOING in path]
+        assert len(copies) == 2
+        assert str(tmp_path / "conf.d") in synced[5:]
 
 
 def test_a_version_may_be_written_again_unless_it_is_current(tmp_path: Path) -> None:
