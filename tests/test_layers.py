@@ -62,6 +62,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.workers.supervisor",
         "tlsproxy.chassis.signals",
         "tlsproxy.check",
+        "tlsproxy.companions.rollout.rollout",
     ),
     "socket": (
         "tlsproxy.admission",
@@ -294,6 +295,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.tls.files",
     ),
     "tlsproxy.__main__": ("tlsproxy.cli",),
+    "tlsproxy.companions": (),
+    "tlsproxy.companions.rollout": ("tlsproxy.companions.rollout", "tlsproxy.chassis.measures"),
 }
 """Each room or module and what of the house it may know; of the package itself everyone may know the version."""
 
