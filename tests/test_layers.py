@@ -63,6 +63,10 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.chassis.signals",
         "tlsproxy.check",
         "tlsproxy.companions.rollout.rollout",
+        "tlsproxy.companions.rollout.processes",
+        "tlsproxy.companions.rollout.commands",
+        "tlsproxy.companions.rollout.telling",
+        "tlsproxy.companions.rollout.watching",
     ),
     "socket": (
         "tlsproxy.admission",
@@ -83,9 +87,15 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.serving",
         "tlsproxy.workers",
         "tlsproxy.chassis.settings_process",  # its child leaves SIGINT to the parent
+        "tlsproxy.companions.rollout.processes",
+        "tlsproxy.companions.rollout.commands",
+        "tlsproxy.companions.rollout.telling",
     ),
+    "yaml": ("tlsproxy.companions.configsync.yaml_documents",),
+    "jsonschema": ("tlsproxy.companions.configsync.schemas",),
+    "referencing": ("tlsproxy.companions.configsync.schemas",),
     "threading": (),
-    "subprocess": (),
+    "subprocess": ("tlsproxy.companions.rollout.commands",),
     "ctypes": ("tlsproxy.chassis.heap", "tlsproxy.chassis.hardening"),
 }
 """Each library and the rooms and modules that may know it; nobody else may."""
@@ -297,6 +307,41 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.__main__": ("tlsproxy.cli",),
     "tlsproxy.companions": (),
     "tlsproxy.companions.rollout": ("tlsproxy.companions.rollout", "tlsproxy.chassis.measures"),
+    "tlsproxy.companions.configsync.file_data": (),
+    "tlsproxy.companions.configsync.yaml_documents": ("tlsproxy.companions.configsync.file_data",),
+    "tlsproxy.companions.configsync.parsers": (
+        "tlsproxy.companions.configsync.file_data",
+        "tlsproxy.companions.configsync.yaml_documents",
+    ),
+    "tlsproxy.companions.configsync.schemas": (
+        "tlsproxy.companions.configsync.file_data",
+        "tlsproxy.companions.configsync.parsers",
+    ),
+    "tlsproxy.companions.configsync.formats": (),
+    "tlsproxy.companions.configsync.check_process": (
+        "tlsproxy.companions.configsync.file_data",
+        "tlsproxy.companions.configsync.formats",
+        "tlsproxy.companions.configsync.parsers",
+        "tlsproxy.companions.configsync.schemas",
+    ),
+    "tlsproxy.companions.configsync.checking": (
+        "tlsproxy.companions.configsync.check_process",  # its exit statuses: what it loads, it loads when it runs
+        "tlsproxy.companions.configsync.formats",
+        "tlsproxy.companions.rollout.commands",
+    ),
+    "tlsproxy.companions.rollout.addresses": ("tlsproxy.chassis.app_address",),
+    "tlsproxy.companions.rollout.processes": (),
+    "tlsproxy.companions.rollout.commands": ("tlsproxy.companions.rollout.processes",),
+    "tlsproxy.companions.rollout.telling": (
+        "tlsproxy.chassis.admin.app_check",
+        "tlsproxy.companions.rollout.addresses",
+        "tlsproxy.companions.rollout.commands",
+        "tlsproxy.companions.rollout.processes",
+    ),
+    "tlsproxy.companions.rollout.watching": (
+        "tlsproxy.chassis.admin.app_check",
+        "tlsproxy.companions.rollout.addresses",
+    ),
 }
 """Each room or module and what of the house it may know; of the package itself everyone may know the version."""
 
@@ -333,6 +378,12 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.workers.sums": CLOCKS_AND_MORE,
     "tlsproxy.workers.messages": CLOCKS_AND_MORE,
     "tlsproxy.chassis.app_address": CLOCKS_AND_MORE,
+    "tlsproxy.companions.rollout.addresses": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.file_data": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.formats": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.parsers": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.schemas": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.yaml_documents": CLOCKS_AND_MORE,
     "tlsproxy.proxy_protocol": CLOCKS_AND_MORE,
     "tlsproxy.chassis.repeats": CLOCKS_AND_MORE,
     "tlsproxy.client_rules": CLOCKS_AND_MORE,
@@ -364,6 +415,7 @@ PURE: Mapping[str, frozenset[str]] = {
 READS_ENVIRONMENT = (
     "tlsproxy.chassis.environment",
     "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
+    "tlsproxy.companions.rollout.commands",  # hands PATH, LANG and HOME on
 )
 
 # ---------------------------------------------------------------------------- the house as it is
