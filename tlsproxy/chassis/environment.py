@@ -25,6 +25,7 @@ S = TypeVar("S", bound="Environment")
 MASK = "***"
 _PRIVATE_KEY = "PRIVATE KEY"
 """Of PEM's first and last line (RFC 7468), whatever the kind."""
+_USER_IN_URL = re.compile(r"//[^/?#@,\s]*@")
 
 SECRET: Kind[SecretStr | None] = Kind(
     "secret", "text, which is shown nowhere", SecretStr, lambda secret: MASK if secret else ""
@@ -393,7 +394,7 @@ def _problem(variable: Variable, given: _Given | None, reason: ValueError) -> Pr
         masked = False
     else:
         name, masked = given.name, _hidden(variable, given.value)
-        value = MASK if masked else repr(given.value)
+        value = MASK if masked else repr(_USER_IN_URL.sub(f"//{MASK}@", given.value))
     parts = [] if masked or not str(reason) else [str(reason)]
     if name != variable.name:
         parts.append(f"{name} is an old name, write {variable.name}")

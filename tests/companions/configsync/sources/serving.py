@@ -24,7 +24,9 @@ AUTHORITY = trustme.CA()
 @asynccontextmanager
 async def served(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Every request goes to the handler; gives the URL without a path."""
-    runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1, handler_cancellation=True)
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(application, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)

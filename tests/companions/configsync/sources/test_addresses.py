@@ -88,7 +88,10 @@ def test_refuses(text: str, reason: str) -> None:
         parse_sources(text)
 
 
-@pytest.mark.parametrize("text", ["https://u:pw@h/x", "u:pw@h/x", "x=ftp://u:pw@h/x", "https://u:pw@h:x/x?token=pw", "https://h:x/?t=pw"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["https://u:pw@h/x", "u:pw@h/x", "x=ftp://u:pw@h/x", "https://u:pw@h:x/x?token=pw", "https://h:x/?t=pw"],
+)
 def test_messages_hold_no_credentials(text: str) -> None:
     """User and password have variables of their own, and no message repeats those that stand in a URL."""
     with pytest.raises(ValueError, match=r"\w") as refused:

@@ -218,9 +218,10 @@ def test_a_redirect_with_a_user_in_it() -> None:
     assert tempting.shown == ["Bearer sesame"] * 2
 
 
-def test_a_redirect_to_another_origin() -> None:
+def test_a_redirect_to_another_origin(tmp_path: Path) -> None:
     """It is not followed, neither to another port, nor from TLS to none or back: the operator is told where to."""
     other = Recording(lambda _: None)
+    trusting = Credentials(authority=authority_file(tmp_path))
 
     async def play() -> None:
         async with served(other.handle) as elsewhere:
@@ -229,16 +230,13 @@ def test_a_redirect_to_another_origin() -> None:
                 with pytest.raises(SourceError, match=f"redirects to {elsewhere}, another origin: name"):
                     await source.fetch()
             down = Recording(lambda _: url.replace("https:", "http:") + "/y")
-            async with served(down.handle, server_context()) as url, asking(f"{url}/x", TRUSTING) as (source,):
+            async with served(down.handle, server_context()) as url, asking(f"{url}/x", trusting) as (source,):
                 with pytest.raises(SourceError, match="redirects to http://"):
                     await source.fetch()
             assert len(down.shown) == 1
 
     asyncio.run(play(), debug=True)
     assert other.shown == []
-
-
-TRUSTING = Credentials()
 
 
 def test_credentials_are_for_the_first_origin() -> None:
@@ -270,7 +268,7 @@ def test_tokens_rotate() -> None:
             await source.fetch()
             await source.fetch()
             for _ in range(2):
-                with pytest.raises(SourceError, match="^the token is empty or holds characters that can't be sent$"):
+                with pytest.raises(SourceError, match=r"^the token is empty or holds characters that can't be sent$"):
                     await source.fetch()
 
     asyncio.run(play(), debug=True)
@@ -280,9 +278,10 @@ def test_tokens_rotate() -> None:
 # ---------------------------------------------------------------------------- TLS
 
 
-async def over_tls(
-    directory: Path, context: ssl.SSLContext, credentials: Credentials, work: Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]
-) -> None:  # fmt: skip
+Fetch = Callable[[], Awaitable[object]]
+
+
+async def over_tls(context: ssl.SSLContext, credentials: Credentials, work: Callable[[Fetch], Awaitable[None]]) -> None:
     async with served(giving(b"it"), context) as url, asking(f"{url}/x", credentials) as (source,):
         await work(source.fetch)
 
@@ -290,17 +289,17 @@ async def over_tls(
 def test_a_private_authority(tmp_path: Path) -> None:
     """A server is trusted by the CA file and not without it; by another name it is not either."""
 
-    async def trusted(fetch: Callable[[], Awaitable[object]]) -> None:
+    async def trusted(fetch: Fetch) -> None:
         assert await fetch()
 
-    async def refused(fetch: Callable[[], Awaitable[object]]) -> None:
-        with pytest.raises(SourceError, match="its certificate is not trusted: .*(issuer|self-signed|mismatch)"):
+    async def refused(fetch: Fetch) -> None:
+        with pytest.raises(SourceError, match=r"its certificate is not trusted: .*(issuer|self-signed|mismatch)"):
             await fetch()
 
     private = Credentials(authority=authority_file(tmp_path))
-    asyncio.run(over_tls(tmp_path, server_context(), private, trusted))
-    asyncio.run(over_tls(tmp_path, server_context(), Credentials(), refused))
-    asyncio.run(over_tls(tmp_path, server_context(name="other.example"), private, refused))
+    asyncio.run(over_tls(server_context(), private, trusted))
+    asyncio.run(over_tls(server_context(), Credentials(), refused))
+    asyncio.run(over_tls(server_context(name="other.example"), private, refused))
 
 
 def test_files_are_read_again_when_they_change(tmp_path: Path) -> None:
@@ -317,11 +316,11 @@ def test_files_are_read_again_when_they_change(tmp_path: Path) -> None:
         issued.cert_chain_pems[0].write_to_path(str(certificate))
         issued.private_key_pem.write_to_path(str(key))
 
-    async def work(fetch: Callable[[], Awaitable[object]]) -> None:
+    async def work(fetch: Fetch) -> None:
         with pytest.raises(SourceError, match="not trusted"):
             await fetch()
         issue(new)
         assert await fetch()
 
     issue(old)
-    asyncio.run(over_tls(tmp_path, server, Credentials(None, None, certificate, key, tmp_path / "ca.pem"), work))
+    asyncio.run(over_tls(server, Credentials(None, None, certificate, key, tmp_path / "ca.pem"), work))

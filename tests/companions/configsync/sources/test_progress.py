@@ -8,7 +8,6 @@ from tlsproxy.companions.configsync.sources.progress import Progress, measures
 def test_progress() -> None:
     """Counts, moments and the last problem, which a success ends."""
     progress = Progress("https://h/x")
-    assert progress.age is None
     progress.attempt()
     progress.failure("closed")
     assert (progress.failures, progress.failures_in_a_row, progress.problem) == (1, 1, "closed")
@@ -17,6 +16,13 @@ def test_progress() -> None:
     progress.success(None)
     assert (progress.attempts, progress.failures, progress.failures_in_a_row) == (2, 1, 0)
     assert (progress.changes, progress.version, progress.problem) == (1, "7", "")
+
+
+def test_the_age_begins_with_a_success() -> None:
+    """Until then there is none."""
+    assert Progress("a").age is None
+    progress = Progress("b")
+    progress.success(None)
     assert progress.age is not None
     assert 0 <= progress.age < 5
 

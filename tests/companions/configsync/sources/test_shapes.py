@@ -28,7 +28,9 @@ def test_no_object(body: bytes) -> None:
 
 def test_wrong_kinds() -> None:
     """Nothing of another kind is passed on."""
-    for take in (lambda: SHAPE.text("o"), lambda: SHAPE.number("t"), lambda: SHAPE.shape("t"), lambda: SHAPE.shapes("o"),
-                 lambda: SHAPE.decoded("t"), lambda: SHAPE.shapes("s")):  # fmt: skip
+    for take, name in (
+        (SHAPE.text, "o"), (SHAPE.number, "t"), (SHAPE.shape, "t"), (SHAPE.shapes, "o"), (SHAPE.shapes, "s"),
+        (SHAPE.decoded, "t"),
+    ):  # fmt: skip
         with pytest.raises(SourceError, match="form"):
-            take()
+            take(name)

@@ -29,7 +29,7 @@ _MOST_DIGITS = 9
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a source may cost. curl's and Consul's defaults are in the same range."""
+    """What a source may cost."""
 
     size: int = 4 * 1024 * 1024
     """Bytes of the files, and of a response after it has been decoded."""
@@ -39,8 +39,9 @@ class Bounds:
     """Seconds for the head of a response, once connected; a held request's comes when it is let go."""
     total: float = 60.0
     """Seconds for a whole response that is not held open."""
-    hold: float = 240.0
-    """Seconds that a watch or a held request lasts before it is made anew: the age at which a silent one is found."""
+    hold: float = 50.0
+    """Seconds that a watch or a held request lasts before it is made anew: the age at which a silent one is found.
+    Proxies in between end what is silent after 60."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class EtcdSource:
         """Of the store, at the last fetch."""
         self._files: Mapping[str, bytes] = {}
         self._range = _range(address.key)
+        self._marker = self._range["key"] if address.several else None
 
     @property
     def name(self) -> str:
@@ -59,10 +60,13 @@ class EtcdSource:
         """The key, or all beneath the prefix; see `Source`."""
         answer = await self._asked("/v3/kv/range", self._range)
         self._revision = answer.shape("header").number("revision")
-        pairs = answer.shapes("kvs")
+        # The prefix itself may be a key, made to mark a directory.
+        pairs = [pair for pair in answer.shapes("kvs") if pair.text("key") != self._marker]
         if not pairs:
             raise SourceError("it was deleted" if self._files else "there is nothing at that key")
         files = self._laid_out(pairs)
+        if sum(map(len, files.values())) > self._bounds.size:
+            raise too_large(self._bounds.size)
         if files == self._files:
             return None
         self._files = files
@@ -70,14 +74,10 @@ class EtcdSource:
         return Content(files, str(version))
 
     def _laid_out(self, pairs: list[Shape]) -> dict[str, bytes]:
-        if sum(len(pair.text("value")) for pair in pairs) * 3 // 4 > self._bounds.size:
-            raise too_large(self._bounds.size)
         if not self._address.several:
             return {self._address.target: pairs[0].decoded("value")}
         above = len(self._address.key)
         files = {pair.decoded("key").decode("utf-8", "replace")[above:]: pair.decoded("value") for pair in pairs}
-        # The prefix itself may be a key, made to mark a directory.
-        files.pop("", None)
         return laid_out(self._address.target, files)
 
     # ------------------------------------------------------------------ hearing of changes
