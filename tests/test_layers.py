@@ -16,11 +16,22 @@ FREE = ("tlsproxy.demo",)
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.serving", "tlsproxy.chassis.http_server"),
+    "aiohttp": (
+        "tlsproxy.proxy.server",
+        "tlsproxy.proxy.feed",
+        "tlsproxy.serving",
+        "tlsproxy.chassis.admin",
+        "tlsproxy.companions.configsync.sources.client",
+        "tlsproxy.companions.configsync.sources.http",  # names of fields, and the stream that it reads
+        "tlsproxy.companions.configsync.sources.kubernetes",  # names a type
+    ),
+    "yarl": ("tlsproxy.companions.configsync.sources.client",),
     "httptools": ("tlsproxy.proxy.response_reader",),
     "ssl": (
         "tlsproxy.tls",
         "tlsproxy.sidecar",  # says OpenSSL's version when it starts and as a metric; opens no TLS
         "tlsproxy.serving",  # names a type
+        "tlsproxy.companions.configsync.sources.credentials",
     ),
     "cryptography": ("tlsproxy.tls",),
     "pydantic": ("tlsproxy.settings", "tlsproxy.chassis.environment"),
@@ -67,6 +78,11 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.rollout.commands",
         "tlsproxy.companions.rollout.telling",
         "tlsproxy.companions.rollout.watching",
+        "tlsproxy.companions.configsync.sources.client",
+        "tlsproxy.companions.configsync.sources.etcd",
+        "tlsproxy.companions.configsync.sources.follower",
+        "tlsproxy.companions.configsync.sources.http",
+        "tlsproxy.companions.configsync.sources.kubernetes",
     ),
     "socket": (
         "tlsproxy.admission",
@@ -342,6 +358,11 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.chassis.admin.app_check",
         "tlsproxy.companions.rollout.addresses",
     ),
+    "tlsproxy.companions.configsync.sources": (
+        "tlsproxy.companions.configsync.sources",
+        "tlsproxy.chassis.kinds",
+        *SHARED,
+    ),
 }
 """Each room or module and what of the house it may know; of the package itself everyone may know the version."""
 
@@ -407,6 +428,10 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.import_nginx.images": CLOCKS_AND_MORE,
     "tlsproxy.import_nginx.report": CLOCKS_AND_MORE,
     "tlsproxy.import_nginx.servers": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.sources.addresses": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.sources.content": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.sources.events": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.sources.shapes": CLOCKS_AND_MORE,
     "tlsproxy.proxy.request_log": OUTSIDE_WORLD,
     "tlsproxy.proxy.journal": OUTSIDE_WORLD,
 }

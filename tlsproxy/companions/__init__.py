@@ -1,1 +1,1 @@
-"""Sidecars beside the proxy: each a small program of its own on the same chassis."""
+"""Sidecars beside the proxy: small programs of their own on the same chassis, of which the proxy knows nothing."""

@@ -1,1 +1,1 @@
-"""configsync: the app's configuration follows an API."""
+"""configsync: a file that an app reads at start follows a configuration API."""
