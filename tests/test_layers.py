@@ -15,12 +15,11 @@ ROOT = Path(tlsproxy.__file__).parent
 FREE = ("tlsproxy.demo",)
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
-    "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.serving", "tlsproxy.chassis.http_server"),
     "aiohttp": (
         "tlsproxy.proxy.server",
         "tlsproxy.proxy.feed",
         "tlsproxy.serving",
-        "tlsproxy.chassis.admin",
+        "tlsproxy.chassis.http_server",
         "tlsproxy.companions.configsync.sources.client",
         "tlsproxy.companions.configsync.sources.http",  # names of fields, and the stream that it reads
         "tlsproxy.companions.configsync.sources.kubernetes",  # names a type

@@ -23,6 +23,10 @@ _logger = logging.getLogger("tlsproxy.telling")
 _KILLED_WITHIN = 5.0  # seconds for the kernel to end what was killed
 
 
+class DeclinedError(Exception):
+    """The app was told, and won't have it; the message is plain."""
+
+
 class TellingError(Exception):
     """The app could not be told; the message is plain and says the way out."""
 
@@ -138,7 +142,7 @@ class HttpRequest:
         except NoAnswerError as error:
             raise TellingError(f"{self.method} {self.url}: {error}") from None
         if status not in (self.success or range(200, 300)):
-            raise TellingError(f"{self.url} answered {status} to {self.method}")
+            raise DeclinedError(f"{self.url} answered {status} to {self.method}")
         _logger.info("%s: %s %s: %s", release, self.method, self.url, status)
 
 
@@ -157,7 +161,7 @@ class Command:
         try:
             await run(self.command, self.within, self.variables(release))
         except CommandError as error:
-            raise TellingError(str(error)) from None
+            raise (TellingError if error.status is None else DeclinedError)(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from tlsproxy.chassis.secrets import SecretFileError
 from tlsproxy.companions.configsync.sources.content import SourceError
 
 T = TypeVar("T")
@@ -85,6 +86,8 @@ class Credentials:
 def _asked(ask: Callable[[], T], what: str) -> T:
     try:
         return ask()
+    except SecretFileError as error:
+        raise SourceError(f"{what} can't be read: {error}") from None
     except OSError as error:
         raise SourceError(f"{what} can't be read: {error.filename or 'the file'}: {error.strerror}") from None
     except ValueError:
