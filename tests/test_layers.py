@@ -5,6 +5,7 @@ demo, bench and tests are free.
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -441,6 +442,7 @@ READS_ENVIRONMENT = (
     "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
     "tlsproxy.companions.rollout.commands",  # hands PATH, LANG and HOME on
 )
+ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
 
 # ---------------------------------------------------------------------------- the house as it is
 
@@ -478,8 +480,9 @@ def imports(tree: ast.AST) -> Iterator[str]:
                 yield node.module
 
 
-def known_to(name: str) -> set[str]:
-    return set(imports(MODULES[name]))
+@cache
+def known_to(name: str) -> frozenset[str]:
+    return frozenset(imports(MODULES[name]))
 
 
 # ---------------------------------------------------------------------------- the rules
@@ -494,18 +497,24 @@ def test_libraries_keep_to_their_rooms(library: str) -> None:
     assert [place for place in allowed if not any(within(name, (place,)) for name in knowing)] == [], "no longer so"
 
 
+def inner_to(name: str) -> list[str]:
+    """What of ours a module knows, but for the package itself."""
+    return sorted(known for known in known_to(name) if within(known, ("tlsproxy",)) and known != "tlsproxy")
+
+
 def room_of(name: str) -> str:
     """The row of ROOMS for a module: the longest that it is in."""
     return max((room for room in ROOMS if within(name, (room,))), key=len, default="")
 
 
-@pytest.mark.parametrize("name", [name for name in HELD if name != "tlsproxy"])
-def test_rooms_know_only_those_below(name: str) -> None:
+def test_rooms_know_only_those_below() -> None:
     """Imports point one way: cli, sidecar, then tls, proxy and admin, which do not know each other."""
-    room = room_of(name)
-    assert room, f"{name} has no row in ROOMS"
-    inner = {known for known in known_to(name) if within(known, ("tlsproxy",))} - {"tlsproxy"}
-    assert sorted(known for known in inner if not within(known, ROOMS[room])) == []
+    rooms = {name: room_of(name) for name in HELD if name != "tlsproxy"}
+    assert [name for name, room in rooms.items() if not room] == [], "no row in ROOMS"
+    wrong = {
+        name: [known for known in inner_to(name) if not within(known, ROOMS[room])] for name, room in rooms.items()
+    }
+    assert {name: known for name, known in wrong.items() if known} == {}
 
 
 def test_the_chassis_knows_no_program() -> None:
@@ -561,6 +570,8 @@ def test_no_program_is_started(name: str) -> None:
 
 def of_os(name: str) -> set[str]:
     """What a module uses of `os`."""
+def reached_in_os(name: str) -> set[str]:
+    """What of `os` a module names."""
     reached = {
         node.attr
         for node in ast.walk(MODULES[name])
@@ -575,10 +586,15 @@ def of_os(name: str) -> set[str]:
     return reached | imported
 
 
-@pytest.mark.parametrize("name", HELD)
-def test_annotations_are_real(name: str) -> None:
+def test_the_environment_is_read_in_one_place() -> None:
+    """Settings are handed down; nobody reaches for os.environ."""
+    told = {name: reached_in_os(name) & ENVIRONMENT for name in HELD if not within(name, READS_ENVIRONMENT)}
+    assert {name: how for name, how in told.items() if how} == {}
+
+
+def test_annotations_are_real() -> None:
     """No module puts its annotations off."""
-    assert "__future__" not in known_to(name)
+    assert [name for name in HELD if "__future__" in known_to(name)] == []
 
 
 def test_help_needs_nothing() -> None:

@@ -1,10 +1,12 @@
 """Fixtures of the end-to-end tests: a real process, a scripted app behind it, a raw client before it.
 
 A process takes half a second to start, so tests share one where the defaults will do: `shared_sidecar`,
-or just `client`.
+or just `client`; and those that need another have it forked, by `launch` or `sidecar`. Where the start itself is what
+tests are about, their module overrides `launch` with `launch_from_nothing`.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -13,15 +15,20 @@ import pytest
 import trustme
 
 from tests.e2e.certificates import mount_certificate
+from tests.e2e.forked_sidecars import Forks
 from tests.e2e.raw_client import TlsClient
 from tests.e2e.scripted_app import ScriptedApp
-from tests.e2e.sidecar_process import Sidecar
+from tests.e2e.sidecar_process import Process, Sidecar, Start, execute
 
 
 class Launch(Protocol):
     """Starts a process with a certificate for localhost; CERT_DIR and everything else may be set."""
 
     def __call__(self, wait: bool = True, **settings: str | int | Path) -> Sidecar: ...
+
+
+NewSidecar = Callable[[Start, bool, dict[str, str | int | Path]], Sidecar]
+EXECUTED = {"TLSPROXY_TEST_COMMAND", "COVERAGE_PROCESS_START"}
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +46,40 @@ def certificate_dir(authority: trustme.CA, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def launch(authority: trustme.CA, certificate_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
-    """Start a process; the caller stops it, by `with`. For fixtures of a module's own."""
+def new_sidecar(authority: trustme.CA, certificate_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> NewSidecar:
+    """What `launch` and `launch_from_nothing` have in common."""
 
-    def start(wait: bool = True, **settings: str | int | Path) -> Sidecar:
+    def new(start: Start, wait: bool, settings: dict[str, str | int | Path]) -> Sidecar:
         given = {name: str(value) for name, value in settings.items()}
         directory = tmp_path_factory.mktemp("sidecar")
-        return Sidecar(directory, authority, {"CERT_DIR": str(certificate_dir), **given}, wait)
+        return Sidecar(directory, authority, {"CERT_DIR": str(certificate_dir), **given}, wait, start=start)
 
-    return start
+    return new
+
+
+@pytest.fixture(scope="session")
+def launch_from_nothing(new_sidecar: NewSidecar) -> Launch:
+    """Start a process as its users do; the caller stops it, by `with`."""
+    return lambda wait=True, **settings: new_sidecar(execute, wait, settings)
+
+
+@pytest.fixture(scope="session")
+def fork() -> Iterator[Start]:
+    """Makes a process by a fork; or as its users do, where the environment names a command or wants coverage."""
+    forks = Forks()
+
+    def start(environment: Mapping[str, str], output: int, errors: int) -> Process:
+        way = execute if EXECUTED & os.environ.keys() else forks.start
+        return way(environment, output, errors)
+
+    yield start
+    forks.close()
+
+
+@pytest.fixture(scope="session")
+def launch(new_sidecar: NewSidecar, fork: Start) -> Launch:
+    """Start a process by a fork; the caller stops it, by `with`. For fixtures of a module's own."""
+    return lambda wait=True, **settings: new_sidecar(fork, wait, settings)
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +97,9 @@ def app(session_app: ScriptedApp) -> Iterator[ScriptedApp]:
 
 
 @pytest.fixture(scope="session")
-def session_sidecar(launch: Launch, session_app: ScriptedApp) -> Iterator[Sidecar]:
+def session_sidecar(launch_from_nothing: Launch, session_app: ScriptedApp) -> Iterator[Sidecar]:
     """The process that tests with default settings share; tests use `shared_sidecar`."""
-    with launch(APP_PORT=session_app.port) as process:
+    with launch_from_nothing(APP_PORT=session_app.port) as process:
         yield process
 
 

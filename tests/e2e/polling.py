@@ -8,15 +8,18 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 PAUSE = 0.005
+LONGEST_PAUSE = 0.05
+"""Who has waited for long looks less often: many a condition is a connection or a scrape."""
 
 
 def wait_until(condition: Callable[[], Value | None], what: str, within: float = 5.0) -> Value:
     """The first true value of `condition`; AssertionError that names `what` after `within` seconds."""
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within:
             raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(PAUSE)
+        time.sleep(min(max(PAUSE, waited / 10), LONGEST_PAUSE))
     return value
 
 

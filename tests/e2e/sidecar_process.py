@@ -11,11 +11,11 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import pytest
 import trustme
@@ -43,9 +43,31 @@ DEFAULTS = {
 Line = dict[str, object]
 
 
+class Process(Protocol):
+    """As much of `subprocess.Popen` as is used."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+
+
+Start = Callable[[Mapping[str, str], int, int], Process]
+"""Starts a process with an environment, and descriptors for its standard output and standard error."""
+
+
 def command() -> list[str]:
     """The command under test."""
     return shlex.split(os.environ.get("TLSPROXY_TEST_COMMAND", f"{sys.executable} -m tlsproxy run"))
+
+
+def execute(environment: Mapping[str, str], output: int, errors: int) -> Process:
+    """Start the command under test."""
+    return subprocess.Popen(
+        command(), env=environment, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+    )
 
 
 @contextmanager
@@ -63,7 +85,7 @@ class Sidecar:
     `settings` are the contract's variables without their prefix; those left out have the defaults of DEFAULTS
     or of the contract, and the ports are free ones. With `wait` False nobody waits until it listens. `output` is
     a descriptor for its standard output, in place of the file that `stdout` and `lines` read, and `errors` one for
-    its standard error, which `stderr` and `told` read.
+    its standard error, which `stderr` and `told` read. `start` makes the process.
     """
 
     def __init__(
@@ -74,6 +96,7 @@ class Sidecar:
         wait: bool = True,
         output: int | None = None,
         errors: int | None = None,
+        start: Start = execute,
     ) -> None:
         self.port = free_port()
         self.admin_port = free_port()
@@ -91,13 +114,10 @@ class Sidecar:
         self._out, self._err = directory / "stdout", directory / "stderr"
         self._seen = 0
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                command(),
-                env=self._environment(),
-                cwd=PROJECT,
-                stdin=subprocess.DEVNULL,
-                stdout=out if output is None else output,
-                stderr=err if errors is None else errors,
+            self.process = start(
+                self._environment(),
+                out.fileno() if output is None else output,
+                err.fileno() if errors is None else errors,
             )
         if wait:
             try:

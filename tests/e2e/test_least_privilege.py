@@ -24,6 +24,12 @@ ALLOWED = re.compile(r'"/dev/null"|"/dev/shm/|"/proc/self/fd/')
 """Nothing that lasts: the bin, and memory that has no name."""
 
 
+@pytest.fixture(scope="session")
+def launch(launch_from_nothing: Launch) -> Launch:
+    """Privileges are given up as a process starts."""
+    return launch_from_nothing
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_process_is_hardened(sidecar: Launch, workers: int) -> None:
     """Those that serve, and those that only start and watch them, gain no privileges and leave no core."""

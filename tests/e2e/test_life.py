@@ -245,14 +245,14 @@ def test_signals_do_not_change_what_it_ends_with(sidecar: Launch) -> None:
     assert process.wait() == 0
 
 
-def test_signals_while_it_starts(sidecar: Launch) -> None:
+def test_signals_while_it_starts(launch_from_nothing: Launch, app: ScriptedApp) -> None:
     """Those that do not ask it to end don't, though there is nothing yet that could be done about them."""
-    process = sidecar(wait=False)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    wait_until(children.read_text, "the process that reads the settings")
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        process.signal(number)
-    process.wait_until_listening()
+    with launch_from_nothing(wait=False, APP_PORT=app.port) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_until(children.read_text, "the process that reads the settings")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            process.signal(number)
+        process.wait_until_listening()
 
 
 def test_a_signal_while_it_waits_for_a_certificate(sidecar: Launch, tmp_path_factory: pytest.TempPathFactory) -> None:

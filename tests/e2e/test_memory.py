@@ -13,6 +13,12 @@ CLIENTS = 700
 MEBIBYTE = 1 << 20
 
 
+@pytest.fixture(scope="session")
+def launch(launch_from_nothing: Launch) -> Launch:
+    """A fork shares memory with what it was forked from."""
+    return launch_from_nothing
+
+
 def resident(process: Sidecar) -> int:
     process.forget_peak_memory()
     return process.peak_memory()

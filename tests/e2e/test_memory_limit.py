@@ -21,6 +21,12 @@ GREEDY = 300
 BODY = bytes(200_000)
 
 
+@pytest.fixture(scope="session")
+def launch(launch_from_nothing: Launch) -> Launch:
+    """The same limit, and the memory, that a user's process has."""
+    return launch_from_nothing
+
+
 def address_space(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
 

@@ -17,7 +17,7 @@ from tests.e2e.conftest import Launch
 from tests.e2e.polling import wait_until
 from tests.e2e.raw_client import TlsClient, get, post
 from tests.e2e.scripted_app import AppConnection, ScriptedApp, response
-from tests.e2e.sidecar_process import Line, Sidecar
+from tests.e2e.sidecar_process import Line, Sidecar, Start
 
 FIELDS = json.loads((Path(__file__).parents[1] / "contract.json").read_text())["request_line"]
 COMBINED = re.compile(
@@ -175,7 +175,7 @@ def a_pipe() -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def into_a_pipe(
-    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp
+    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp, fork: Start
 ) -> Iterator[tuple[Sidecar, int]]:
     """A sidecar whose standard output is a pipe, and the pipe's other end."""
     reader, writer = os.pipe()
@@ -183,7 +183,7 @@ def into_a_pipe(
         stack.callback(os.close, reader)
         settings = {"CERT_DIR": str(certificate_dir), "APP_PORT": str(app.port)}
         try:
-            process = Sidecar(tmp_path, authority, settings, output=writer)
+            process = Sidecar(tmp_path, authority, settings, output=writer, start=fork)
         finally:
             os.close(writer)
         yield stack.enter_context(process), reader
@@ -198,10 +198,10 @@ def ask_much(process: Sidecar, requests: int = 150) -> None:
 
 
 def test_a_pipe_that_nobody_reads_does_not_stop_serving(
-    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp
+    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp, fork: Start
 ) -> None:
     """When the pipe is full requests are answered on, and the lines come once somebody reads."""
-    with into_a_pipe(tmp_path, authority, certificate_dir, app) as (process, reader):
+    with into_a_pipe(tmp_path, authority, certificate_dir, app, fork) as (process, reader):
         ask_much(process)
         assert process.ask_admin("/livez").status == 200
         text = b""
@@ -212,20 +212,20 @@ def test_a_pipe_that_nobody_reads_does_not_stop_serving(
 
 
 def test_a_pipe_that_nobody_reads_does_not_stop_the_stop(
-    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp
+    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp, fork: Start
 ) -> None:
     """When the pipe is full at the end, the process still ends with status 0, and says that lines are lost."""
-    with into_a_pipe(tmp_path, authority, certificate_dir, app) as (process, _):
+    with into_a_pipe(tmp_path, authority, certificate_dir, app, fork) as (process, _):
         ask_much(process)
         assert process.stop() == 0
         assert process.told("request lines are being lost")
 
 
 def test_a_reader_that_has_gone_does_not_stop_serving(
-    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp
+    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp, fork: Start
 ) -> None:
     """When whoever read the lines is gone, that is said once, and requests are answered on."""
-    with into_a_pipe(tmp_path, authority, certificate_dir, app) as (process, reader):
+    with into_a_pipe(tmp_path, authority, certificate_dir, app, fork) as (process, reader):
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, reader)
         os.close(null)
@@ -237,12 +237,12 @@ def test_a_reader_that_has_gone_does_not_stop_serving(
 
 
 def test_a_full_disk_does_not_stop_serving(
-    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp
+    tmp_path: Path, authority: trustme.CA, certificate_dir: Path, app: ScriptedApp, fork: Start
 ) -> None:
     """Where nothing can be written requests are answered, and every line that is lost is counted."""
     settings = {"CERT_DIR": str(certificate_dir), "APP_PORT": str(app.port)}
     with Path("/dev/full").open("wb") as full:
-        process = Sidecar(tmp_path, authority, settings, output=full.fileno(), errors=full.fileno())
+        process = Sidecar(tmp_path, authority, settings, output=full.fileno(), errors=full.fileno(), start=fork)
     with process:
         with process.connect() as client:
             for _ in range(5):

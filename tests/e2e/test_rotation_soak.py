@@ -33,6 +33,12 @@ MEMORY = 2 * 1024 * 1024
 """By how much it may be larger after the last piece than after the second: the heap's own slack."""
 
 
+@pytest.fixture(scope="session")
+def launch(launch_from_nothing: Launch) -> Launch:
+    """A fork shares memory with what it was forked from."""
+    return launch_from_nothing
+
+
 def test_rotations_under_load(
     sidecar: Launch, app: ScriptedApp, authority: trustme.CA, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,12 @@ LONGEST_BY_CHANCE = 12
 """Characters of a key's text or number that may stand somewhere without being of the key."""
 
 
+@pytest.fixture(scope="session")
+def launch(launch_from_nothing: Launch) -> Launch:
+    """A key is not shown from the first line on."""
+    return launch_from_nothing
+
+
 def traces(key: bytes) -> set[bytes]:
     """What would tell of a key: pieces of its PEM and DER, and of its number as people and programs write it."""
     private = load_pem_private_key(key, None)

@@ -24,6 +24,12 @@ NOT_NEEDED = {*SETTINGS, "aiohttp.client", "aiohttp.connector", "cryptography"}
 SCRAPES = {"prometheus_client", "tlsproxy.chassis.admin.metrics"}
 
 
+@pytest.fixture(scope="session")
+def launch(launch_from_nothing: Launch) -> Launch:
+    """What is loaded, and when, is what this is about."""
+    return launch_from_nothing
+
+
 @pytest.mark.parametrize("scraped", [False, True])
 def test_what_is_loaded(sidecar: Launch, monkeypatch: pytest.MonkeyPatch, scraped: bool) -> None:
     """Neither pydantic nor aiohttp's client is ever loaded, nor cryptography or prometheus_client before its use."""

@@ -18,9 +18,9 @@ from tests.e2e.scripted_app import AppConnection, response
 from tests.e2e.sidecar_process import Sidecar
 
 KEPT = 2
-PAUSE = 0.005
+PAUSE = 0.01
 """Seconds between two requests of a thread, so that the load takes no more than a share of a small machine."""
-DOWNLOAD_PAUSE = 0.01
+DOWNLOAD_PAUSE = 0.02
 PIECE = 1024
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 

@@ -57,6 +57,11 @@ def golden(name: str) -> Path:
     return path.with_name(f"{path.stem}.injected{path.suffix}")
 
 
+def outcome_of(name: str) -> str:
+    """What its command makes of it, as it is kept."""
+    return golden(name).read_bytes().decode()
+
+
 def main() -> int:
     for name in COMMANDS:
         golden(name).write_bytes(injected(name, text(name)).text.encode())

@@ -296,7 +296,7 @@ def test_an_app_that_is_slow_at_once_holds_the_client_again() -> None:
             app.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead on its own
             (upstream,) = scene.pool._lending.lent
             assert isinstance(upstream, Upstream)
-            app.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            app.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
             upstream._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             body = b"x" * 220_000
             second = await scene.client()

@@ -125,9 +125,8 @@ def encrypted(form: serialization.PrivateFormat) -> bytes:
 
 
 def other_kind() -> bytes:
-    return dsa.generate_private_key(2048).private_bytes(
-        serialization.Encoding.PEM, Format.PKCS8, serialization.NoEncryption()
-    )
+    weak = dsa.generate_private_key(1024)  # noqa: S505  it is refused for its kind, and a longer one is slow to make
+    return weak.private_bytes(serialization.Encoding.PEM, Format.PKCS8, serialization.NoEncryption())
 
 
 BAD_CERTIFICATES = {
