@@ -117,7 +117,7 @@ def test_too_much(account: Path) -> None:
 
     async def work(api: ApiServer, source: Source) -> None:
         await api.put("configmaps", "app", data={"a": "x" * 60_000, "b": "x" * 60_000})
-        with pytest.raises(SourceError, match="more than 100000 bytes"):
+        with pytest.raises(SourceError, match="more than CONFIGSYNC_MAX_SIZE"):
             await source.fetch()
 
     run(account, work)
