@@ -25,6 +25,8 @@ class ApiServer:
         self.version = 1000
         self.oldest = 0
         """Of the versions that can be watched from."""
+        self.refuses_at_once = False
+        """Whether an older one is refused by the response's status, rather than by an event."""
         self.objects: dict[tuple[str, str], Json] = {}
         self.log: list[tuple[int, str, str, Json]] = []
         """Version, type, resource and object of each change."""
@@ -92,6 +94,9 @@ class ApiServer:
 
     async def _watch(self, request: web.Request, resource: str, name: str) -> web.StreamResponse:
         seen = int(request.query["resourceVersion"])
+        expired = "Expired", f"too old resource version: {seen} ({self.oldest})"
+        if seen < self.oldest and self.refuses_at_once:
+            return status(410, *expired)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         self.watching.set()
@@ -100,8 +105,7 @@ class ApiServer:
         for event in self.extra:
             await self._write(response, event)
         if seen < self.oldest:
-            gone = status_object(410, "Expired", f"too old resource version: {seen} ({self.oldest})")
-            await self._write(response, {"type": "ERROR", "object": gone})
+            await self._write(response, {"type": "ERROR", "object": status_object(410, *expired)})
             return response
         try:
             async with asyncio.timeout(float(request.query["timeoutSeconds"])):

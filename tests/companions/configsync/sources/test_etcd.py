@@ -112,6 +112,7 @@ def run(
 def test_a_key(etcd: Etcd, above: str) -> None:
     """Its value, with the revision at which it was put; once, until it is put anew."""
     revision = etcd.put(f"{above}/app.conf", b"one\xff")
+    etcd.put("/another", b"")
 
     async def work(source: Source) -> None:
         assert source.name == f"etcd+{etcd.url}{above}/app.conf"
@@ -165,10 +166,10 @@ def test_a_prefix(etcd: Etcd, above: str) -> None:
         fetched = await source.fetch()
         assert fetched is not None
         assert fetched.files == {"conf/a": b"/d/a", "conf/b/c": b"/d/b/c"}
-        etcd.delete(f"{above}/d/a")
+        etcd.delete(f"{above}/d/b/c")
         smaller = await source.fetch()
         assert smaller is not None
-        assert smaller.files == {"conf/b/c": b"/d/b/c"}
+        assert smaller.files == {"conf/a": b"/d/a"}
         assert smaller.version != fetched.version
 
     run(f"conf/=etcd+{etcd.url}{above}/d/", work)
@@ -204,7 +205,7 @@ def test_too_much(etcd: Etcd, above: str) -> None:
     async def work(source: Source) -> None:
         assert await source.fetch()
         etcd.put(f"{above}/d/b", b"x" * 410)
-        with pytest.raises(SourceError, match="more than 1000 bytes"):
+        with pytest.raises(SourceError, match="more than CONFIGSYNC_MAX_SIZE"):
             await source.fetch()
 
     run(f"etcd+{etcd.url}{above}/d/", work)
@@ -287,6 +288,24 @@ def test_what_is_no_etcd() -> None:
         async with served(handle) as url, asking(f"etcd+{url}/k") as (source,):
             with pytest.raises(SourceError, match="is this the right address"):
                 await source.fetch()
+
+    asyncio.run(play(), debug=True)
+
+
+def test_a_watch_without_an_end_of_line() -> None:
+    """What comes is not kept without a bound."""
+
+    async def play() -> None:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            while True:
+                await response.write(b" " * 65536)
+                await asyncio.sleep(0)
+
+        async with served(handle) as url, asking(f"etcd+{url}/k") as (source,):
+            with pytest.raises(SourceError, match="more than CONFIGSYNC_MAX_SIZE"):
+                await asyncio.wait_for(source.wait(), 2)
 
     asyncio.run(play(), debug=True)
 

@@ -145,7 +145,7 @@ def test_the_period_brings_a_fetch() -> None:
 
 
 def test_it_can_be_asked_to_look() -> None:
-    """At once, in the middle of the period as in a pause after a failure."""
+    """At once and once, in the middle of the period as in a pause after a failure."""
 
     async def work(source: Scripted, follower: Follower, emitted: list[str]) -> None:
         await until(lambda: source.waits, "it waits")
@@ -155,19 +155,22 @@ def test_it_can_be_asked_to_look() -> None:
         source.content = b"2"
         follower.look()
         await until(lambda: emitted == ["1", "2"], "the change is passed on")
+        await asyncio.sleep(0.05)
+        assert len(source.fetched) == 3
 
     run(work, replace(FAST, first_retry=60.0))
 
 
 def test_a_storm_of_changes() -> None:
-    """However often something is heard of, fetches keep their distance."""
+    """However often something is heard of, fetches keep their distance; which does not grow where there is news."""
 
-    async def work(source: Scripted, _: Follower, __: list[str]) -> None:
+    async def work(source: Scripted, follower: Follower, _: list[str]) -> None:
         for turn in range(2, 5):
             await until(lambda turn=turn: source.waits >= turn - 1, "it waits")  # type: ignore[misc]  # bound by its default
             source.put(str(turn).encode())
             await until(lambda turn=turn: len(source.fetched) == turn, "it has looked")  # type: ignore[misc]  # the same
         assert all(later - earlier >= 0.05 for earlier, later in pairwise(source.fetched))
+        assert follower._in_vain <= 1
 
     run(work, replace(FAST, apart=0.05))
 
@@ -210,12 +213,18 @@ def test_down_for_long(caplog: pytest.LogCaptureFixture) -> None:
     async def work(source: Scripted, follower: Follower, emitted: list[str]) -> None:
         await until(lambda: emitted, "the first")
         source.put(SourceError("no connection to port 80: refused"))
+        await until(lambda: follower.progress.failures, "it has failed")
+        since = follower._down_since
         await until(lambda: follower.progress.failures >= 100, "it has failed often")
+        assert follower._down_since == since
         assert len(asyncio.all_tasks()) <= 5
         source.content = b"2"
         await until(lambda: emitted == ["1", "2"], "it is back")
         assert follower.progress.failures_in_a_row == 0
         assert follower.progress.problem == ""
+        asked = len(source.fetched)
+        follower.look()
+        await until(lambda: len(source.fetched) > asked, "it is asked again")
 
     run(work, replace(FAST, first_retry=0.001, longest_retry=0.002))
     down, up = caplog.messages

@@ -277,6 +277,25 @@ def test_a_silent_stream_is_asked_for_again() -> None:
     run(work, EVENTS, hold=0.05)
 
 
+@pytest.mark.parametrize("fault", ["silent", "compressed"])
+def test_streams_that_can_not_be_read(fault: str) -> None:
+    """One whose head does not come is left in time; one that is compressed against what was asked, at once."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        assert request.headers["Accept-Encoding"] == "identity"
+        if fault == "silent":
+            await asyncio.Event().wait()
+        return web.Response(headers={"Content-Type": "text/event-stream", "Content-Encoding": "gzip"})
+
+    async def play() -> None:
+        bounds = replace(QUICK, connect=0.1, head=0.1)
+        async with served(handle) as url, asking(f"{url}/x#events", bounds=bounds) as (source,):
+            with pytest.raises(SourceError, match="in time" if fault == "silent" else "compresses a stream"):
+                await asyncio.wait_for(source.wait(), 2)
+
+    asyncio.run(play(), debug=True)
+
+
 def test_what_is_no_stream_is_an_error() -> None:
     """A URL without events is told of, and can be tried again."""
 

@@ -117,7 +117,7 @@ def test_too_much(account: Path) -> None:
 
     async def work(api: ApiServer, source: Source) -> None:
         await api.put("configmaps", "app", data={"a": "x" * 60_000, "b": "x" * 60_000})
-        with pytest.raises(SourceError, match="more than 100000 bytes"):
+        with pytest.raises(SourceError, match="more than CONFIGSYNC_MAX_SIZE"):
             await source.fetch()
 
     run(account, work)
@@ -244,13 +244,15 @@ def test_the_version_is_the_lists(account: Path) -> None:
     run(account, work)
 
 
-def test_gone(account: Path) -> None:
+@pytest.mark.parametrize("by_status", [False, True])
+def test_gone(account: Path, by_status: bool) -> None:
     """410 ends the wait without an error: all is read anew, after which a watch is possible again."""
 
     async def work(api: ApiServer, source: Source) -> None:
         await api.put("configmaps", "app", data={"a": "1"})
         await source.fetch()
         api.oldest = api.version = 5000
+        api.refuses_at_once = by_status
         await asyncio.wait_for(source.wait(), 2)
         await source.fetch()
         waiting = await watching(api, source)

@@ -207,13 +207,13 @@ async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
     if hdrs.CONTENT_LENGTH not in fields and "chunked" not in fields.get(hdrs.TRANSFER_ENCODING, "").lower():
         raise SourceError("its response has neither a length nor chunks, so that nothing would tell a torn one")
     if (response.content_length or 0) > most:
-        raise too_large(most)
+        raise too_large()
     unpacking = _unpacking(fields.get(hdrs.CONTENT_ENCODING, "identity").lower())
     body = bytearray()
     async for part in response.content.iter_any():
         body += unpacking.decompress(part, most + 1 - len(body)) if unpacking else part
         if len(body) > most:
-            raise too_large(most)
+            raise too_large()
     if unpacking and (not unpacking.eof or unpacking.unused_data):
         raise SourceError(_TORN)
     return bytes(body)
@@ -246,12 +246,12 @@ async def lines(response: aiohttp.ClientResponse, most: int) -> AsyncIterator[by
             rest.clear()
         rest += last
         if len(rest) > most:
-            raise too_large(most)
+            raise too_large()
 
 
-def too_large(most: int) -> SourceError:
-    """Of what is above a bound."""
-    return SourceError(f"it gives more than {most} bytes: raise CONFIGSYNC_MAX_SIZE if that is meant")
+def too_large() -> SourceError:
+    """Of what is above a bound, which for JSON around files is a multiple of theirs."""
+    return SourceError("it gives more than CONFIGSYNC_MAX_SIZE: raise that if so much is meant")
 
 
 def refused(status: int, fields: Mapping[str, str]) -> SourceError:

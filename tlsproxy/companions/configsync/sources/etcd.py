@@ -66,7 +66,7 @@ class EtcdSource:
             raise SourceError("it was deleted" if self._files else "there is nothing at that key")
         files = self._laid_out(pairs)
         if sum(map(len, files.values())) > self._bounds.size:
-            raise too_large(self._bounds.size)
+            raise too_large()
         if files == self._files:
             return None
         self._files = files

@@ -113,7 +113,7 @@ class KubernetesSource:
     def _laid_out(self, item: Shape) -> dict[str, bytes]:
         data = self._data(item)
         if sum(map(len, data.values())) > self._bounds.size:
-            raise too_large(self._bounds.size)
+            raise too_large()
         key = self._address.key
         if key and key not in data:
             raise SourceError(f"{self._object()} has no key {key}")
