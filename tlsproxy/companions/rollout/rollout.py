@@ -17,7 +17,7 @@ from typing import Literal, ParamSpec, TypeVar
 
 from tlsproxy.chassis.measures import Measure
 from tlsproxy.companions.rollout.history import BecameOf, Change, Entry, History, HistoryError, State, entry_of
-from tlsproxy.companions.rollout.releases import ReleaseError, Releases
+from tlsproxy.companions.rollout.releases import ReleaseError, Releases, UnfitError
 from tlsproxy.companions.rollout.tally import Standing, Tally
 
 _logger = logging.getLogger("tlsproxy.rollout")
@@ -32,7 +32,7 @@ Tell = Callable[[str], Awaitable[None]]
 Watch = Callable[[], Awaitable[None]]
 """Watches the app after it was told; any error: it is not healthy."""
 Fill = Callable[[Path], Awaitable[None]]
-"""Writes the files of a version into an empty directory; any error of its own comes back to who offers."""
+"""Writes a version into an empty directory. RefusedError, UnfitError: it is bad; other errors come back to who offers."""
 
 
 class RefusedError(Exception):
@@ -225,7 +225,7 @@ class Rollout:
         pinned, bad = self._state.pinned, {**self._rejected, **self._state.bad}
         if pinned not in (None, name):
             return Outcome(name, "held", f"version {pinned} is pinned")
-        if name in bad and name != self._current:
+        if name in bad:
             return Outcome(name, "known bad", bad[name])
         return None
 
@@ -245,7 +245,7 @@ class Rollout:
             self._doing = f"checking {name}"
             await self._check(staged)
             await _whole(self._releases.seal, staged, name)
-        except RefusedError as error:
+        except (RefusedError, UnfitError) as error:
             await self._discard(staged)
             return await self._reject(name, origin, str(error))
         except BaseException:
@@ -283,7 +283,7 @@ class Rollout:
             await self._remember(self._history.mark_bad, self._current, condemned)
         await _whole(self._history.begin, change, instead_of=instead_of)
         self._rejected.pop(change.name, None)
-        return await self._finish(change)
+        return await self._see_through(change)
 
     def _given_up(self, change: Change) -> Entry | None:
         """The change that was under way, where it was for another version."""
@@ -299,7 +299,7 @@ class Rollout:
             return None
         if change.name not in self._kept:
             change = await self._undo(change)
-        return None if change is None else await self._finish(change)
+        return None if change is None else await self._see_through(change)
 
     async def _undo(self, change: Change) -> Change | None:
         """The version is no more: what is current stays, and the app is told of it, whatever it has seen meanwhile."""
@@ -312,6 +312,13 @@ class Rollout:
         instead = Change(self._current, change.origin, "restored", f"{change.name} was undone")
         await _whole(self._history.begin, instead, instead_of=undone)
         return instead
+
+    async def _see_through(self, change: Change) -> Outcome:
+        try:
+            return await self._finish(change)
+        finally:
+            # However it ended: versions that are never published, or never told of, would fill the volume.
+            await self._collect()
 
     async def _finish(self, change: Change) -> Outcome:
         """Publish, tell, watch over, and end it, be it this version or the former."""
@@ -340,7 +347,6 @@ class Rollout:
         await self._remember(self._history.end, entry_of(change, change.outcome, change.detail), is_good=True)
         self._tally.well_ended(seconds)
         self._note(change.outcome, change.name, change.detail or f"from {change.origin}")
-        await self._collect()
         return Outcome(change.name, change.outcome, change.detail)
 
     def _untold(self, change: Change, error: Exception) -> Outcome:
@@ -380,7 +386,9 @@ class Rollout:
             raise RolloutError(f"there is no version {name}; kept are: {', '.join(self._kept) or 'none'}")
 
     async def _collect(self) -> None:
-        needed = {name for name in (self._former(self._current), self._state.pinned) if name is not None}
+        change = self._state.change
+        reasons = (self._former(self._current), self._state.pinned, change.name if change is not None else None)
+        needed = {name for name in reasons if name is not None}
         try:
             await _whole(self._releases.collect, needed)
             await self._look()
