@@ -63,6 +63,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.chassis.signals",
         "tlsproxy.check",
         "tlsproxy.companions.rollout.rollout",
+        "tlsproxy.companions.rollout.threads",
     ),
     "socket": (
         "tlsproxy.admission",
