@@ -268,10 +268,12 @@ def test_a_former_version_that_fails_too_is_left(play: Play) -> None:
     """There is no going back and forth."""
 
     async def act(scene: Scene) -> None:
-        scene.faults = {f"watch {name}": RuntimeError("down") for name in "12"}
-        assert await scene.offer("2") == Outcome("2", "failed", "down")
-        assert scene.taken() == ["check 2", "tell 2", "watch 2", "tell 1", "watch 1"]
-        assert (scene.rollout.current, scene.rollout.unfinished) == ("1", None)
+        await scene.offer("2")
+        scene.taken()
+        scene.faults = {f"watch {name}": RuntimeError("down") for name in "123"}
+        assert await scene.offer("3") == Outcome("3", "failed", "down")
+        assert scene.taken() == ["check 3", "tell 3", "watch 3", "tell 2", "watch 2"]
+        assert (scene.rollout.current, scene.rollout.unfinished) == ("2", None)
 
     play(act)
 
@@ -405,8 +407,9 @@ def test_rolling_back_to_what_is_not_healthy_stays(play: Play) -> None:
 
     async def act(scene: Scene) -> None:
         await scene.offer("2")
+        await scene.offer("3")
         scene.faults = {"watch 1": RuntimeError("down")}
-        assert await scene.rollout.roll_back("ann") == Outcome("1", "failed", "down")
+        assert await scene.rollout.roll_back("ann", "1") == Outcome("1", "failed", "down")
         assert scene.rollout.current == "1"
 
     play(act)
