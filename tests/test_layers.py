@@ -83,6 +83,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.configsync.sources.follower",
         "tlsproxy.companions.configsync.sources.http",
         "tlsproxy.companions.configsync.sources.kubernetes",
+        "tlsproxy.companions.rollout.threads",
     ),
     "socket": (
         "tlsproxy.admission",

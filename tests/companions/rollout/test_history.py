@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tlsproxy.companions.rollout.history import BecameOf, Change, Entry, History, HistoryError, State, entry_of, shown
+from tlsproxy.companions.rollout.history import (
+    BecameOf,
+    Change,
+    Entry,
+    History,
+    HistoryError,
+    State,
+    entry_of,
+    read_history,
+    shown,
+)
 
 CHANGE = Change("2", "https://api", "published")
 
@@ -105,10 +115,28 @@ def test_one_that_can_not_be_read_is_set_aside(torn: str, tmp_path: Path, caplog
     history = opened(path)
     assert history.state == State()
     (warning,) = caplog.messages
-    assert warning.startswith(f"the history can't be read and begins anew; it is kept as {path}.unreadable: ")
+    assert warning.startswith(f"can't read the history {path}: ")
+    assert warning.endswith(f"; it begins anew, and what there was is kept as {path}.unreadable")
     assert (tmp_path / "history.unreadable").read_bytes() == torn.encode(errors="surrogateescape")
     history.add(entry("1"))
     assert len(opened(path).state.entries) == 1
+
+
+def test_another_process_may_read_it(tmp_path: Path) -> None:
+    """It disturbs nothing: what the one that writes has begun stays, and so does what can't be understood."""
+    path, begun = tmp_path / "history", tmp_path / "history.new"
+    assert read_history(path) == State()
+    history = opened(path)
+    history.add(entry("1"))
+    begun.touch()
+    assert read_history(path) == history.state
+    assert begun.exists()
+    path.write_text("{")
+    with pytest.raises(HistoryError, match="can't read the history"):
+        read_history(path)
+    assert path.read_text() == "{"
+    opened(path)
+    assert not begun.exists()
 
 
 def test_what_can_not_be_written(tmp_path: Path) -> None:

@@ -162,7 +162,9 @@ def kill_at_random(forker: Forker, place: Path, layout: Layout, times: int, seed
 def await_tellings(told: Path, times: int) -> None:
     """Wait until the app has been told so many times more."""
     before = told.stat().st_size if told.exists() else 0
-    wait_until(lambda: times == 0 or (told.exists() and told.stat().st_size >= before + 6 * times), "tellings")
+    wait_until(
+        lambda: times == 0 or (told.exists() and told.stat().st_size >= before + 6 * times), "tellings", within=20.0
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

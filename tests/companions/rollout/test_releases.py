@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -213,29 +214,27 @@ print(releases.names())
 """
 
 
-def as_another_user(volume: Path, owner: str) -> subprocess.CompletedProcess[str]:
-    volume.mkdir()
-    volume.chmod(0o777)
-    for parent in volume.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    command = [sys.executable, "-c", AS_ANOTHER, str(volume), owner]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=20, check=False, cwd=Path(__file__).parents[3]
-    )
+def as_another_user(owner: str) -> subprocess.CompletedProcess[str]:
+    # Not below tmp_path: pytest closes its directory to others each time that it starts.
+    with TemporaryDirectory() as volume:
+        Path(volume).chmod(0o777)
+        command = [sys.executable, "-c", AS_ANOTHER, volume, owner]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=50, check=False, cwd=Path(__file__).parents[3]
+        )
 
 
 @AS_ROOT
-def test_an_owner_that_can_not_be_set(tmp_path: Path) -> None:
+def test_an_owner_that_can_not_be_set() -> None:
     """Who is not root is told so, and what the way out is."""
-    told = as_another_user(tmp_path / "volume", "root").stderr
+    told = as_another_user("root").stderr
     assert told.startswith("files can't be given to 0: by user 4321: only root sets another user")
 
 
 @AS_ROOT
-def test_what_may_not_be_written_is_published_and_removed(tmp_path: Path) -> None:
+def test_what_may_not_be_written_is_published_and_removed() -> None:
     """Modes without w are for the app; who is not root publishes and collects such releases all the same."""
-    assert as_another_user(tmp_path / "volume", "").stdout == "('2',)\n"
+    assert as_another_user("").stdout == "('2',)\n"
 
 
 # ---------------------------------------------------------------------------- a start

@@ -268,10 +268,12 @@ def test_a_former_version_that_fails_too_is_left(play: Play) -> None:
     """There is no going back and forth."""
 
     async def act(scene: Scene) -> None:
-        scene.faults = {f"watch {name}": RuntimeError("down") for name in "12"}
-        assert await scene.offer("2") == Outcome("2", "failed", "down")
-        assert scene.taken() == ["check 2", "tell 2", "watch 2", "tell 1", "watch 1"]
-        assert (scene.rollout.current, scene.rollout.unfinished) == ("1", None)
+        await scene.offer("2")
+        scene.taken()
+        scene.faults = {f"watch {name}": RuntimeError("down") for name in "123"}
+        assert await scene.offer("3") == Outcome("3", "failed", "down")
+        assert scene.taken() == ["check 3", "tell 3", "watch 3", "tell 2", "watch 2"]
+        assert (scene.rollout.current, scene.rollout.unfinished) == ("2", None)
 
     play(act)
 
@@ -306,6 +308,57 @@ def test_what_is_in_the_way_is_gone_on_with_when_it_has_gone(play: Play) -> None
         (scene.volume / "c").unlink()
         assert (await scene.rollout.go_on()) == Outcome("2", "published")
         assert scene.outcomes() == ["1 published", "2 published"]
+
+    play(act)
+
+
+def test_a_path_that_no_release_may_have_is_the_versions_fault(play: Play) -> None:
+    """It is rejected, and not asked for again."""
+
+    async def fill(staged: Path) -> None:
+        write_files(staged, {"../up": b""})
+
+    async def act(scene: Scene) -> None:
+        assert (await scene.rollout.offer("2", "https://api", fill)).result == "rejected"
+        assert (await scene.rollout.offer("2", "https://api", fill)).result == "known bad"
+
+    play(act)
+
+
+def test_a_restoration_that_can_not_be_made_is_gone_on_with(play: Play) -> None:
+    """The bad version is not told of again meanwhile, though it is current and offered."""
+
+    async def fill(staged: Path) -> None:
+        write_files(staged, {"a": b"2"})
+
+    async def act(scene: Scene) -> None:
+        scene.faults = {"watch 2": RuntimeError("down")}
+        scene.holds["watch 2"] = asyncio.Event()
+        change = asyncio.create_task(scene.rollout.offer("2", "https://api", fill))
+        await happens(scene, "watch 2")
+        (scene.volume / "b").mkdir()
+        scene.holds["watch 2"].set()
+        with pytest.raises(ReleaseError, match="b is in the way"):
+            await change
+        scene.taken()
+        with pytest.raises(ReleaseError, match="b is in the way"):
+            await scene.rollout.offer("2", "https://api", fill)
+        assert scene.taken() == []
+        (scene.volume / "b").rmdir()
+        assert (await scene.rollout.offer("2", "https://api", fill)).result == "known bad"
+        assert scene.taken() == ["tell 1", "watch 1"]
+        assert seen(scene.volume) == {"a": "1", "b": "1"}
+
+    play(act)
+
+
+def test_versions_that_the_app_never_hears_of_do_not_pile_up(play: Play) -> None:
+    """However a change ends, what is no longer needed goes; the one to go back to stays."""
+
+    async def act(scene: Scene) -> None:
+        for name in "23456":
+            await told(scene, f"tell {name}", RuntimeError("no process"), name)
+        assert scene.rollout.status()["kept"] == ["1", "4", "5", "6"]
 
     play(act)
 
@@ -354,8 +407,9 @@ def test_rolling_back_to_what_is_not_healthy_stays(play: Play) -> None:
 
     async def act(scene: Scene) -> None:
         await scene.offer("2")
+        await scene.offer("3")
         scene.faults = {"watch 1": RuntimeError("down")}
-        assert await scene.rollout.roll_back("ann") == Outcome("1", "failed", "down")
+        assert await scene.rollout.roll_back("ann", "1") == Outcome("1", "failed", "down")
         assert scene.rollout.current == "1"
 
     play(act)

@@ -44,7 +44,7 @@ _BAD_KEPT = 100
 
 
 class HistoryError(Exception):
-    """The file can't be written; the message is for people. See `History`."""
+    """The file can't be written or read; the message is for people. See `History`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,20 @@ class State:
     change: Change | None = None
 
 
+def read_history(path: Path) -> State:
+    """What is remembered, for another process than the one that writes it; where there is no file, nothing.
+
+    Raises:
+        HistoryError: it can't be read or understood.
+    """
+    try:
+        return _state_of(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return State()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HistoryError(f"can't read the history {path}: {_reason(error)}") from error
+
+
 class History:
     """The state and its file. Each step is on the disk when it returns; blocking, in threads.
 
@@ -114,20 +128,18 @@ class History:
         with suppress(OSError):  # it is in nobody's way
             sweep(self._path)
         try:
-            self._state = _state_of(json.loads(self._path.read_bytes()))
-        except FileNotFoundError:
-            self._state = State()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._state = read_history(self._path)
+        except HistoryError as error:
             self._state = State()
             self._set_aside(error)
 
-    def _set_aside(self, error: Exception) -> None:
+    def _set_aside(self, error: HistoryError) -> None:
         aside = self._path.with_name(f"{self._path.name}.unreadable")
         try:
             self._path.replace(aside)
         except OSError:
             aside = self._path
-        _logger.warning("the history can't be read and begins anew; it is kept as %s: %s", aside, _reason(error))
+        _logger.warning("%s; it begins anew, and what there was is kept as %s", error, aside)
 
     # ------------------------------------------------------------------ a change
 

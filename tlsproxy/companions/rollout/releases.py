@@ -38,6 +38,10 @@ class ReleaseError(Exception):
     """The volume can't be worked on as told; the message is for people. What was published still is."""
 
 
+class UnfitError(ReleaseError):
+    """What is to be a release can't be one, on whatever disk: a path or a kind of file that none may have."""
+
+
 class Releases:
     """The releases of one volume. One process at a time, and in it one call at a time.
 
@@ -169,7 +173,8 @@ class Releases:
         One of the same name that is not current gives way.
 
         Raises:
-            ReleaseError: a path or kind of file that no release may have, an owner that can't be set, no space.
+            UnfitError: a path or a kind of file that no release may have.
+            ReleaseError: an owner that can't be set, or it can't be written.
         """
         path = self.path(name)
         if name == self.current:
@@ -290,13 +295,13 @@ def release_path(text: str) -> PurePosixPath:
     """Where a file of a release is to be, relative to it.
 
     Raises:
-        ReleaseError: it is absolute or empty, has `..`, a name that begins with it, or is not in its shortest form.
+        UnfitError: it is absolute or empty, has `..`, a name that begins with it, or is not in its shortest form.
     """
     path = PurePosixPath(text)
     if not path.parts or path.is_absolute() or str(path) != text or "\0" in text:
-        raise ReleaseError(f"{text!r} can't be a file's path: it must be relative and in its shortest form")
+        raise UnfitError(f"{text!r} can't be a file's path: it must be relative and in its shortest form")
     if any(part.startswith("..") for part in path.parts):
-        raise ReleaseError(f"{text!r} can't be a file's path: names that begin with '..' are kept for the versions")
+        raise UnfitError(f"{text!r} can't be a file's path: names that begin with '..' are kept for the versions")
     return path
 
 
@@ -304,7 +309,8 @@ def write_files(staged: Path, files: Mapping[str, bytes]) -> None:
     """Write the files of a release, by their relative paths.
 
     Raises:
-        ReleaseError: a path that no release may have, two that exclude each other, or no space.
+        UnfitError: a path that no release may have, or two that exclude each other.
+        ReleaseError: it can't be written.
     """
     for text, content in files.items():
         path = staged / release_path(text)
@@ -312,7 +318,7 @@ def write_files(staged: Path, files: Mapping[str, bytes]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise ReleaseError(f"{text!r} is to be a file, and another path needs a directory there") from None
+            raise UnfitError(f"{text!r} is to be a file, and another path needs a directory there") from None
         except OSError as error:
             raise ReleaseError(f"can't write {text!r}: {os.strerror(error.errno or 0).lower()}") from error
 
@@ -323,7 +329,7 @@ def _see_that_publishable(staged: Path) -> None:
         release_path(path)
         kind = stat.S_IFMT((staged / path).lstat().st_mode)
         if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
-            raise ReleaseError(f"{path!r} is no file, directory or symlink, and can't be published")
+            raise UnfitError(f"{path!r} is no file, directory or symlink, and can't be published")
 
 
 def _give_mode(path: Path, mode: int) -> None:

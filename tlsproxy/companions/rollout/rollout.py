@@ -8,22 +8,21 @@ versions come from is not known here.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal, ParamSpec
 
 from tlsproxy.chassis.measures import Measure
 from tlsproxy.companions.rollout.history import BecameOf, Change, Entry, History, HistoryError, State, entry_of
-from tlsproxy.companions.rollout.releases import ReleaseError, Releases
+from tlsproxy.companions.rollout.releases import ReleaseError, Releases, UnfitError
 from tlsproxy.companions.rollout.tally import Standing, Tally
+from tlsproxy.companions.rollout.threads import whole
 
 _logger = logging.getLogger("tlsproxy.rollout")
 
 _Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 
 Check = Callable[[Path], Awaitable[None]]
 """Looks at a release before anybody sees it. RefusedError: it is bad; any other error: that could not be found out."""
@@ -32,7 +31,7 @@ Tell = Callable[[str], Awaitable[None]]
 Watch = Callable[[], Awaitable[None]]
 """Watches the app after it was told; any error: it is not healthy."""
 Fill = Callable[[Path], Awaitable[None]]
-"""Writes the files of a version into an empty directory; any error of its own comes back to who offers."""
+"""Writes a version into an empty directory. RefusedError, UnfitError: it is bad; others come back to who offers it."""
 
 
 class RefusedError(Exception):
@@ -127,8 +126,8 @@ class Rollout:
             ReleaseError: the volume can't be used.
         """
         async with self._lock:
-            await _whole(self._releases.open)
-            await _whole(self._history.open)
+            await whole(self._releases.open)
+            await whole(self._history.open)
             await self._look()
             if self._current is not None and not self._state.entries and self._state.change is None:
                 # The history was lost: without this there would be nothing to go back to from the next version.
@@ -138,7 +137,7 @@ class Rollout:
     async def close(self) -> None:
         """Let another process have the volume, after the change that is under way."""
         async with self._lock:
-            await _whole(self._releases.close)
+            await whole(self._releases.close)
 
     # ------------------------------------------------------------------ what is asked for
 
@@ -197,7 +196,7 @@ class Rollout:
             change = Change(name, who, "pinned")
             if name != self._current or self._state.change is not None:
                 return await self._carry_out(change)
-            await _whole(self._history.pin, entry_of(change, "pinned", ""))
+            await whole(self._history.pin, entry_of(change, "pinned", ""))
             self._note("pinned", name, f"by {who}")
             return Outcome(name, "pinned")
 
@@ -212,7 +211,7 @@ class Rollout:
             pinned = self._state.pinned
             if pinned is None:
                 raise RolloutError("no version is pinned")
-            await _whole(self._history.unpin, Entry(pinned, who, datetime.now(UTC), "unpinned"))
+            await whole(self._history.unpin, Entry(pinned, who, datetime.now(UTC), "unpinned"))
             self._note("unpinned", pinned, f"by {who}")
 
     # ------------------------------------------------------------------ before anything is seen
@@ -225,7 +224,7 @@ class Rollout:
         pinned, bad = self._state.pinned, {**self._rejected, **self._state.bad}
         if pinned not in (None, name):
             return Outcome(name, "held", f"version {pinned} is pinned")
-        if name in bad and name != self._current:
+        if name in bad:
             return Outcome(name, "known bad", bad[name])
         return None
 
@@ -244,8 +243,8 @@ class Rollout:
             await fill(staged)
             self._doing = f"checking {name}"
             await self._check(staged)
-            await _whole(self._releases.seal, staged, name)
-        except RefusedError as error:
+            await whole(self._releases.seal, staged, name)
+        except (RefusedError, UnfitError) as error:
             await self._discard(staged)
             return await self._reject(name, origin, str(error))
         except BaseException:
@@ -258,7 +257,7 @@ class Rollout:
 
     async def _discard(self, staged: Path) -> None:
         try:
-            await _whole(self._releases.discard, staged)
+            await whole(self._releases.discard, staged)
         except ReleaseError as error:
             _logger.warning("%s", error)
 
@@ -281,9 +280,9 @@ class Rollout:
         instead_of = self._given_up(change)
         if condemned and self._current is not None:
             await self._remember(self._history.mark_bad, self._current, condemned)
-        await _whole(self._history.begin, change, instead_of=instead_of)
+        await whole(self._history.begin, change, instead_of=instead_of)
         self._rejected.pop(change.name, None)
-        return await self._finish(change)
+        return await self._see_through(change)
 
     def _given_up(self, change: Change) -> Entry | None:
         """The change that was under way, where it was for another version."""
@@ -299,7 +298,7 @@ class Rollout:
             return None
         if change.name not in self._kept:
             change = await self._undo(change)
-        return None if change is None else await self._finish(change)
+        return None if change is None else await self._see_through(change)
 
     async def _undo(self, change: Change) -> Change | None:
         """The version is no more: what is current stays, and the app is told of it, whatever it has seen meanwhile."""
@@ -310,15 +309,22 @@ class Rollout:
             await self._remember(self._history.end, undone)
             return None
         instead = Change(self._current, change.origin, "restored", f"{change.name} was undone")
-        await _whole(self._history.begin, instead, instead_of=undone)
+        await whole(self._history.begin, instead, instead_of=undone)
         return instead
+
+    async def _see_through(self, change: Change) -> Outcome:
+        try:
+            return await self._finish(change)
+        finally:
+            # However it ended: versions that are never published, or never told of, would fill the volume.
+            await self._collect()
 
     async def _finish(self, change: Change) -> Outcome:
         """Publish, tell, watch over, and end it, be it this version or the former."""
         began = monotonic()
         try:
             self._doing = f"publishing {change.name}"
-            await _whole(self._releases.publish, change.name)
+            await whole(self._releases.publish, change.name)
             await self._look()
             self._doing = f"telling the app of {change.name}"
             try:
@@ -340,7 +346,6 @@ class Rollout:
         await self._remember(self._history.end, entry_of(change, change.outcome, change.detail), is_good=True)
         self._tally.well_ended(seconds)
         self._note(change.outcome, change.name, change.detail or f"from {change.origin}")
-        await self._collect()
         return Outcome(change.name, change.outcome, change.detail)
 
     def _untold(self, change: Change, error: Exception) -> Outcome:
@@ -362,7 +367,7 @@ class Rollout:
             return Outcome(change.name, "failed", why)
         back = Change(former, change.origin, "restored", f"{change.name} failed: {why}")
         try:
-            await _whole(self._history.begin, back, instead_of=failed, condemned=why)
+            await whole(self._history.begin, back, instead_of=failed, condemned=why)
         except HistoryError as error:
             # The app comes first: it is brought back, and what can't be written is remembered as long as we live.
             _logger.warning("%s", error)
@@ -380,9 +385,11 @@ class Rollout:
             raise RolloutError(f"there is no version {name}; kept are: {', '.join(self._kept) or 'none'}")
 
     async def _collect(self) -> None:
-        needed = {name for name in (self._former(self._current), self._state.pinned) if name is not None}
+        change = self._state.change
+        reasons = (self._former(self._current), self._state.pinned, change.name if change is not None else None)
+        needed = {name for name in reasons if name is not None}
         try:
-            await _whole(self._releases.collect, needed)
+            await whole(self._releases.collect, needed)
             await self._look()
         except ReleaseError as error:
             _logger.warning("%s", error)
@@ -392,13 +399,13 @@ class Rollout:
     ) -> None:
         """Take a step of the history that need not be on the disk for what comes next."""
         try:
-            await _whole(step, *args, **how)
+            await whole(step, *args, **how)
         except HistoryError as error:
             _logger.warning("%s", error)
 
     async def _look(self) -> None:
         """Take up what there is, so that a probe need not ask the disk."""
-        self._current, self._kept = await _whole(lambda: (self._releases.current, self._releases.names()))
+        self._current, self._kept = await whole(lambda: (self._releases.current, self._releases.names()))
 
     # ------------------------------------------------------------------ what is told of it
 
@@ -426,18 +433,3 @@ class Rollout:
 
     def _standing(self) -> Standing:
         return Standing(self._current, self._kept, {**self._rejected, **self._state.bad}, self._state)
-
-
-async def _whole(work: Callable[_Arguments, _Result], *args: _Arguments.args, **how: _Arguments.kwargs) -> _Result:
-    """Do blocking work in a thread, and all of it: who is cancelled meanwhile is so after it.
-
-    A thread can't be stopped, and what would take the lock next must not meet it at work.
-    """
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **how))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({task})
-        raise
