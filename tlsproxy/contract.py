@@ -93,14 +93,11 @@ FIELDS_TO_THE_CLIENT: Mapping[str, str] = {
 def _labels_by_events() -> dict[str, frozenset[str]]:
     """Those of which a room shows nothing before it has happened."""
     from tlsproxy.proxy.tally import METHODS  # noqa: PLC0415  -- the rooms are loaded for documents only
-    from tlsproxy.tls import clients, connection, proxy_header  # noqa: PLC0415
 
     return {
         "tlsproxy_requests_total{method}": METHODS | {"other"},
         "tlsproxy_handshakes_total{version}": frozenset({"TLSv1.2", "TLSv1.3"}),
         "tlsproxy_handshakes_total{resumed}": frozenset({"yes", "no"}),
-        "tlsproxy_handshake_failures_total{reason}": connection.FAILURE_REASONS,
-        "tlsproxy_clients_denied_total{reason}": clients.DENIAL_REASONS | proxy_header.DENIAL_REASONS,
     }
 
 

@@ -148,7 +148,7 @@ class Serving:
         runner = web.ServerRunner(server, shutdown_timeout=self._settings.drain_timeout)
         await runner.setup()
         self._runners.append(runner)
-        await self._admission.open(self._listening(port, variable), server)
+        self._admission.open(self._listening(port, variable), server)
         return server
 
     @property
@@ -179,7 +179,7 @@ class Serving:
         """Look at every deadline, and write what lines there are, until cancelled."""
         while True:
             now = await self._pulse.beat()
-            sweeps = [self._admission.sweep, self._acceptor.sweep, self._pool.sweep]
+            sweeps = [self._acceptor.sweep, self._pool.sweep]
             sweeps += [server.sweep for server in self._servers]
             for sweep in sweeps:
                 try:

@@ -100,7 +100,7 @@ class Forks:
 
 def main(descriptor: int) -> int:
     """Import, and fork at each message; the exit status, a fork's being its sidecar's."""
-    import_module("tlsproxy.chassis.imports").prepare()
+    import_module("tlsproxy.chassis.imports").spare_client("aiohttp")
     for name in IMPORTED:
         import_module(name)
     gc.freeze()  # or each fork would copy what it looks at

@@ -26,6 +26,9 @@ WATCHED = 1.0
 BUSY = 0.3
 """Of a processor: what a process that tries again without end takes is all of it."""
 FEW = 20
+PROBE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+NO_TLS = b"GET / HTTP/1.1\r\n\r\n"
+"""To which the port for clients has an answer."""
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -41,9 +44,11 @@ def knocking() -> Iterator[ExitStack]:
         yield stack
 
 
-def knock(process: Sidecar, stack: ExitStack) -> None:
+def knock(port: int, stack: ExitStack) -> socket.socket:
+    """Many that the kernel has said yes to; one of them."""
     for _ in range(KNOCKING):
-        stack.enter_context(socket.create_connection(("127.0.0.1", process.port), timeout=2))
+        one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+    return one
 
 
 def busy(pid: int) -> float:
@@ -56,18 +61,21 @@ def busy(pid: int) -> float:
 def test_no_descriptor_is_left(
     sidecar: Launch, app: ScriptedApp, run: list[str], knocking: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """EMFILE takes no processor, costs nobody who is there, and ends with its cause."""
+    """EMFILE takes no processor, costs nobody who is there or comes, whatever the port, and ends with its cause."""
     monkeypatch.setenv("TLSPROXY_TEST_COMMAND", shlex.join(run))
     process = sidecar()
     with process.connect() as client:
         assert client.get().status == 200
         before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (process.open_files(), before[1]))
-        knock(process, knocking)
+        probe, stranger = knock(process.admin_port, knocking), knock(process.port, knocking)
+        probe.sendall(PROBE)
+        stranger.sendall(NO_TLS)
         assert busy(process.pid) < BUSY
         assert client.get().status == 200
-        knocking.close()
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, before)
+        assert probe.recv(12) == b"HTTP/1.1 200"
+        assert stranger.recv(12) == b"HTTP/1.1 400"
     served_again(process)
 
 
@@ -87,13 +95,16 @@ def test_the_kernel_refuses(
     with process.connect() as client:
         assert client.get().status == 200
         with failing(process.pid, "accept,accept4", error, tmp_path / "trace"):
-            knock(process, knocking)
-            wait_until(lambda: process.told("accept"), "it is told")
+            probe = knock(process.admin_port, knocking)
+            probe.sendall(PROBE)
+            knock(process.port, knocking)
+            wait_until(lambda: len(process.told("can't be accepted")) == 2, "it is told of both ports")
             # Each call that fails is a line of the trace; it is a matter of thousands where there is no rest.
             tried = lines(tmp_path / "trace")
             time.sleep(WATCHED / 2)
             assert lines(tmp_path / "trace") - tried < FEW
             assert client.get().status == 200
+        assert probe.recv(12) == b"HTTP/1.1 200"
         knocking.close()
     served_again(process)
 

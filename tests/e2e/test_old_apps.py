@@ -71,6 +71,11 @@ TOLERATED: Mapping[str, Sequence[Said]] = {
         with_field(b"X: a", b" Content-Length: 9", X=b"a Content-Length: 9"),
         with_length(b"Content-Length:", b" 3"),
     ],
+    "a tab behind a coding, folded lines of nothing behind it or a length": [
+        Said(OK + b"Transfer-Encoding: chunked\t\r\n\r\n3\r\nabc\r\n" + LAST),
+        Said(OK + b"Transfer-Encoding: chunked\r\n \r\n\t \r\n\r\n3\r\nabc\r\n" + LAST),
+        with_length(b"Content-Length: 3", b" "),
+    ],
     "blanks before a colon": [with_field(b"X : a", X=b"a"), with_length(b"Content-Length \t: 3")],
     "control bytes in a value, other than NUL, CR and LF": [
         with_field(b"X: a\x01\x0b\x1b\x7fb", X=b"a\x01\x0b\x1b\x7fb"),

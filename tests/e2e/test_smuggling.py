@@ -15,7 +15,7 @@ from tests.corpus.parsers import EMPTY_LINES, Reading, Seen, alike, requests_by_
 from tests.e2e.messages import IncompleteError, Response
 from tests.e2e.raw_client import TlsClient, get
 from tests.e2e.refusal import assert_refused
-from tests.e2e.scripted_app import ScriptedApp, response
+from tests.e2e.scripted_app import AppConnection, ScriptedApp, response
 from tests.e2e.sidecar_process import Sidecar
 
 REQUESTS = messages("requests")
@@ -127,3 +127,22 @@ def test_a_hostile_request_in_two_pieces(stand: Stand, message: Message) -> None
 def test_a_hostile_request_byte_by_byte(stand: Stand, message: Message) -> None:
     """The same when each byte comes in a record of its own."""
     judge(stand, message, cut_up(message.data))
+
+
+def test_the_rest_of_a_body_that_was_answered_early_is_no_request(stand: Stand) -> None:
+    """An app that answers before a paused body has come (0.CL) ends the connection: the rest is read by nobody."""
+
+    def script(connection: AppConnection) -> None:
+        while b"\r\n\r\n" not in connection.raw:
+            connection.receive()
+        connection.send(response(b"early"))
+        connection.receive()
+
+    stand.app.script(script)
+    rest = get("/smuggled")
+    with stand.sidecar.connect() as client:
+        client.send(f"POST /before HTTP/1.1\r\nHost: a\r\nContent-Length: {len(rest)}\r\n\r\n".encode())
+        assert client.read_response().body == b"early"
+        client.send(rest)
+        assert client.read_to_end() == b""
+    assert all(b"/smuggled" not in connection.raw for connection in stand.app.connections)

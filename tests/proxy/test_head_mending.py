@@ -21,6 +21,9 @@ MENDED: list[tuple[str, bytes, bytes]] = [
     ("a length in a list", OK + b"X: y\r\nContent-Length: 3 ,3\r\n", OK + b"X: y\r\nContent-Length: 3\r\n"),
     ("nothing, twice", OK + b"Content-Length: 0\r\nContent-Length: 00\r\n", OK + b"Content-Length: 0\r\n"),
     ("both", OK + b"Content-Length : 3\r\nContent-Length: 3\r\n", OK + b"Content-Length: 3\r\n"),
+    ("blanks at the end", OK + b"X: a \t\r\nY: b\t\n", OK + b"X: a\r\nY: b\n"),
+    ("folds of nothing", OK + b"X: a\r\n \r\n\t \nY: b\r\n \r\n", OK + b"X: a\nY: b\r\n"),
+    ("a fold of nothing and one of something", OK + b"X: a\r\n \r\n b\r\n", OK + b"X: a\r\n b\r\n"),
     (
         "behind an interim",
         b"HTTP/1.1 103 x\r\nA : b\r\n\r\n" + OK + b"C : d\r\n",

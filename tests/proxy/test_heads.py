@@ -437,6 +437,25 @@ def test_no_change_of_protocol_is_offered_beside_a_body(framing: Field | None, p
     assert (request.told.offered == b"foo") is passes
 
 
+@pytest.mark.parametrize(
+    ("offer", "passed"),
+    [
+        (b"websocket, foo/2.1", b"websocket, foo/2.1"),
+        (b"SPDY/3.1", b"SPDY/3.1"),
+        (b"h2c, foo", b"foo"),
+        (b"H2C-14, h2-16, HTTP/1.1, http", b""),
+        (b'websocket;h2c, "h2c", websocket h2c, /h2c, foo/, foo/1/2, h2c\xa0', b""),
+        (b", ,", b""),
+    ],
+)
+def test_what_is_offered_is_a_protocols_name(offer: bytes, passed: bytes) -> None:
+    """HTTP's own and their drafts are left out, and so is what is no name: to somebody it is one of them."""
+    fields = [HOST, (b"Connection", b"Upgrade"), (b"Upgrade", offer)]
+    request = asked(Head(fields), stranger(), b"id")
+    assert request.told.offered == passed
+    assert (b"\r\nUpgrade: %b\r\n" % passed in request.head) is bool(passed)
+
+
 # ---------------------------------------------------------------------------- responses
 
 LENGTH_5: Field = (b"Content-Length", b"5")

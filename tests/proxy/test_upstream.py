@@ -391,6 +391,26 @@ def test_last_words_are_heard() -> None:
     asyncio.run(scene())
 
 
+def test_the_place_is_free_again_even_where_memory_has_run_out() -> None:
+    """What fails while last words are passed on neither keeps the connection in the pool nor the borrower waiting."""
+
+    class Exhausted(Borrower):
+        def _take(self, chunks: Sequence[Piece], end: bool, trailers: Sequence[Field]) -> None:
+            raise MemoryError
+
+    async def scene() -> None:
+        async with connected() as pair:
+            borrower = Exhausted(pair.upstream)
+            pair.upstream.begin(borrower, for_head=False)
+            pair.app.sendall(OK + b"Content-Length: 3\r\n\r\nabc")
+            with pytest.raises(MemoryError):
+                pair.upstream.connection_lost(ConnectionResetError())
+            assert isinstance(borrower.fault, AppTruncated)
+            assert pair.owner.news == ["ended"]
+
+    asyncio.run(scene())
+
+
 def test_repr() -> None:
     """It says what the connection is doing."""
 

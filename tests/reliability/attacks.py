@@ -8,6 +8,7 @@ it must.
 import asyncio
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -25,6 +26,8 @@ NICE = 20
 BEGUN = "begun"
 PAUSE = 0.5
 """Seconds between two words of a slow client."""
+BURST = 100_000
+"""Records of a burst."""
 SMALLEST = 4096
 """Bytes of a slow reader's receive buffer."""
 LONG_POST = b"POST /1/0/0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
@@ -169,6 +172,17 @@ async def small_records(target: Target) -> None:
             return
 
 
+async def bursts(target: Target) -> None:
+    """An upload of which each byte is a TLS record, 2.3 MB of them made beforehand and sent at once."""
+    with TlsClient(target.port, TRUST) as client:
+        client.send(b"POST /1/0/0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        client.socket.setblocking(False)
+        for _ in range(BURST):
+            client.tls.write(b"x")
+        await asyncio.get_running_loop().sock_sendall(client.socket, client.outgoing.read())
+
+
 async def pings(target: Target) -> None:
     """WebSocket pings as fast as they go."""
     reader, writer = await _tls(target)
@@ -307,6 +321,7 @@ ATTACKS: Mapping[str, Callable[[Target], None]] = {
     "renegotiations": commanding(b"R", "-tls1_2"),
     "key updates": commanding(b"K", "-tls1_3"),
     "small records": over_and_over(small_records),
+    "bursts of small records": over_and_over(bursts),
     "large heads": over_and_over(large_heads),
     "pipelines": over_and_over(pipelines),
     "unread pipelines": over_and_over(unread_pipelines),

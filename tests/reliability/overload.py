@@ -40,6 +40,7 @@ SCALES: Mapping[str, tuple[int, int]] = {
     "renegotiations": (1, 1),
     "key updates": (1, 1),
     "small records": (8, 16),
+    "bursts of small records": (8, 8),
     "large heads": (8, 16),
     "pipelines": (8, 16),
     "unread pipelines": (16, 64),

@@ -24,6 +24,7 @@ IN_SHORT = (
     "half-open handshakes",
     "hellos",
     "renegotiations",
+    "bursts of small records",
     "large heads",
     "unread pipelines",
     "small chunks",

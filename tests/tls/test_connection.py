@@ -28,7 +28,7 @@ from tests.tls.loopback import (
 from tests.tls.material import Request, until
 from tests.tls.test_clients import BELOW, MIDDLE, listener, showing
 from tlsproxy.tls.clients import Clients
-from tlsproxy.tls.connection import _FAILURES, Connection
+from tlsproxy.tls.connection import _FAILURES, DENIAL_REASONS, FAILURE_REASONS, Connection
 from tlsproxy.tls.context import withhold_tickets
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -71,7 +71,7 @@ async def test_the_last_flight_may_be_cut_anywhere(scene: Scene) -> None:
         said = await client.shake() + client.seal(b"early")
         connection.data_received(said[:cut])
         connection.data_received(said[cut:])
-        assert scene.uppers[-1].pieces == [b"early"], cut
+        await until(lambda: b"".join(scene.uppers[-1].pieces) == b"early")
         client.writer.transport.abort()
         if cut == len(said):
             break
@@ -104,6 +104,53 @@ async def test_one_read_is_one_piece(scene: Scene, version: ssl.TLSVersion) -> N
     assert piece == data[: len(data) // 1000 * 1000]
     upper.transport.data_received(said[-1:])
     assert b"".join(upper.pieces) == data
+
+
+@pytest.mark.parametrize("record", [1, 10])
+@staged
+async def test_many_small_records_give_way(scene: Scene, record: int) -> None:
+    """Others have their turn between a few hundred records and the next, and all arrive in order, before the end.
+
+    With ten bytes in each, records end where slices do.
+    """
+    client, upper = await scene.connect()
+    said = client.seal(NUMBERS[: 4000 * record], record) + client.goodbye()
+    upper.transport.data_received(said)
+    for known in range(1, 4000):
+        assert len(upper.pieces) <= known
+        assert len(upper.pieces[-1]) < 1500 * record
+        if upper.told != ["made"]:
+            break
+        await turns(1)
+    assert upper.told == ["made", "eof"]
+    assert b"".join(upper.pieces) == NUMBERS[: 4000 * record]
+
+
+@staged
+async def test_small_records_that_gave_way_wait_for_a_pause_to_end(scene: Scene) -> None:
+    """The upper that pauses reading gets nothing until it resumes, and then goes on where it was, in turns."""
+    client, upper = await scene.connect()
+    scene.on_data = Connection.pause_reading
+    upper.transport.data_received(client.seal(NUMBERS[:4000], 1))
+    client.write(client.seal(b"behind"))
+    for known in range(1, 4):
+        await turns()
+        assert len(upper.pieces) == known
+        upper.transport.resume_reading()
+        upper.transport.resume_reading()
+    scene.on_data = lambda _: None
+    await until(lambda: b"".join(upper.pieces) == NUMBERS[:4000] + b"behind")
+
+
+@pytest.mark.parametrize("end", [Connection.close, Connection.abort])
+@staged
+async def test_nothing_is_told_behind_an_end_of_what_gave_way(scene: Scene, end: Callable[[Connection], None]) -> None:
+    """Who ends the connection before the turn of what is left gets none of it."""
+    client, upper = await scene.connect()
+    scene.on_data = end
+    upper.transport.data_received(client.seal(NUMBERS[:4000], 1))
+    await upper.lost()
+    assert len(upper.pieces) == 1
 
 
 @pytest.mark.parametrize("end", [Connection.close, Connection.abort])
@@ -360,6 +407,23 @@ async def test_what_comes_behind_close_notify_is_ignored(scene: Scene, version: 
     assert await client.rest() == b"answer"
     assert client.ended == "close_notify"
     assert await upper.lost() == ["made", "eof", "lost"]
+
+
+@staged
+async def test_the_end_is_told_even_where_memory_has_run_out(scene: Scene) -> None:
+    """What fails while the place is given back keeps neither what stands above nor its connection to the app."""
+    client, upper = await scene.connect()
+    given_back = scene.acceptor.ended
+
+    def exhausted() -> None:
+        given_back()
+        raise MemoryError
+
+    scene.acceptor.ended = exhausted
+    client.reset()
+    assert await upper.lost() == ["made", "lost"]
+    await until(lambda: len(scene.errors) == 1)
+    assert isinstance(scene.errors.pop()["exception"], MemoryError)
 
 
 @pytest.mark.parametrize("polite", [True, False], ids=["close_notify", "bare"])
@@ -642,8 +706,16 @@ async def test_handshakes_are_counted(scene: Scene, version: ssl.TLSVersion) -> 
     name = version.name.replace("_", ".")
     assert handshakes.samples == {(name, "no"): 1, (name, "yes"): 1}
     assert (failures.name, failures.labels) == ("tlsproxy_handshake_failures_total", ("reason",))
-    assert failures.samples == {("plain_http",): 1}
+    assert {reason: count for reason, count in failures.samples.items() if count} == {("plain_http",): 1}
     assert {handshakes.kind, failures.kind} == {"counter"}
+
+
+@staged
+async def test_reasons_are_counted_from_zero(scene: Scene) -> None:
+    """A counter that comes with its first event shows no increase for it."""
+    counts = {measure.name: measure.samples for measure in scene.acceptor.measures()}
+    assert counts["tlsproxy_handshake_failures_total"] == {(reason,): 0 for reason in FAILURE_REASONS}
+    assert counts["tlsproxy_clients_denied_total"] == {(reason,): 0 for reason in DENIAL_REASONS}
 
 
 @staged

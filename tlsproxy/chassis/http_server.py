@@ -18,6 +18,7 @@ from typing import cast
 
 from aiohttp import web
 
+from tlsproxy.chassis.accepting import Accepting
 from tlsproxy.chassis.secrets import SecretFileError
 
 _log = logging.getLogger("tlsproxy.http")
@@ -50,6 +51,7 @@ class HttpServer:
         guard: asked before anything else of a request is looked at.
         max_body: bytes of a request's body; 413 above it, when it is read.
         log: told of what went wrong.
+        what: is accepted, for the log.
     """
 
     def __init__(
@@ -58,15 +60,17 @@ class HttpServer:
         guard: Guard = lambda _: None,
         max_body: int = 64 * 1024,
         log: logging.Logger = _log,
+        what: str = "connections",
     ) -> None:
         self._paths = paths
         self._guard = guard
         self._max_body = max_body
         self._log = log
+        self._accepting = Accepting(what)
         self._runner: web.ServerRunner | None = None
 
     async def start(self, sockets: Iterable[socket]) -> None:
-        """Serve on these bound sockets, which are closed by `stop`."""
+        """Serve on these sockets, which listen and do not block, and are closed by `stop`."""
         server = _Server(
             _MAX_UNANSWERED + self._max_body,
             self._answer,
@@ -82,11 +86,11 @@ class HttpServer:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=_STOPPING)
         await self._runner.setup()
-        for listening in sockets:
-            await web.SockSite(self._runner, listening).start()
+        self._accepting.open(sockets, server)
 
     async def stop(self) -> None:
         """Close the port; answers under way get a moment. May be called at any time, and twice."""
+        self._accepting.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

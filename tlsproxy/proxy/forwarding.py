@@ -168,13 +168,18 @@ def check_host(host: bytes) -> None:
     Raises:
         BadRequest: it is no authority.
     """
-    if not _AUTHORITY.fullmatch(host):
+    authority = _AUTHORITY.fullmatch(host)
+    if authority is None or int(authority[1] or 0) > _MAX_PORT:
         raise BadRequest(f"Host {host!r}")
 
 
 # RFC 3986 section 3.2: reg-name or IP-literal, and a port; no userinfo, no `%`, which some decode before they look,
 # and no `,`, which would make a list of X-Forwarded-Host.
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=-]+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*\])(?::[0-9]*)?")
+_AUTHORITY = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+;=-]+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*\])(?::0*([0-9]{0,5}))?"
+)
+# To who counts in 16 bits a port above is another one.
+_MAX_PORT = 65535
 _PORT = re.compile(rb":([0-9]+)$")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

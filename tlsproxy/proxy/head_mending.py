@@ -15,6 +15,8 @@ _FOLDED_STATUS = re.compile(rb"[^\n]*\n[ \t]")
 _STATUS_BLANKS = re.compile(rb"^(HTTP/[0-9]\.[0-9]) {2,}")
 # RFC 9112 section 5.1.
 _LOOSE_COLON = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:", re.MULTILINE)
+# Blanks at the end of a line, and folded lines of nothing else: before them llhttp takes `chunked` for no coding.
+_BLANK_ENDS = re.compile(rb"(?:\r?\n)?(?<![ \t])[ \t]++(?=\r?\n)")
 # RFC 9110 section 8.6: one length, said several times or as a list.
 _LENGTH = re.compile(
     rb"^content-length:[ \t]*([0-9]+(?:[ \t]*,[ \t]*[0-9]+)*)[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE
@@ -44,6 +46,7 @@ def mended(data: bytes) -> bytes:
 def _mended_head(head: bytes) -> bytes:
     if _FOLDED_STATUS.match(head):
         raise AppInvalid("a blank at the beginning of the line behind the status line")
+    head = _BLANK_ENDS.sub(b"", head)
     return _with_one_length(_LOOSE_COLON.sub(rb"\1:", _STATUS_BLANKS.sub(rb"\1 ", head)))
 
 

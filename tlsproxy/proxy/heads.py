@@ -46,6 +46,8 @@ REQUEST_FIELDS: Mapping[bytes, int] = {
     b"proxy-connection": DROP,
     b"te": DROP,
     b"trailer": DROP,
+    # CGI makes HTTP_PROXY of it, by which libraries find the proxy of what an app asks others for (httpoxy).
+    b"proxy": DROP,
     # Believed from trusted proxies only.
     b"forwarded": FORWARDED,
     b"x-forwarded-for": FORWARDED_FOR,
@@ -247,10 +249,12 @@ def _offered(noted: Mapping[int, bytes]) -> bytes:
     if CODING in noted or noted.get(LENGTH, b"").strip(b"0") or not _options(noted.get(CONNECTION, b"")).upgrade:
         return b""
     offered = (protocol.strip(b" \t") for protocol in noted[UPGRADE].split(b","))
-    return b", ".join(protocol for protocol in offered if protocol and not _HTTP.match(protocol))
+    return b", ".join(protocol for protocol in offered if _OTHER_PROTOCOL.fullmatch(protocol))
 
 
-_HTTP = re.compile(rb"(?:h2c?|http)(?:/|$)", re.IGNORECASE)
+# A protocol's name, perhaps with a version (RFC 9110 section 7.8); those that begin like HTTP/2's are drafts of it.
+# What is no name is one to somebody: `websocket;h2c`.
+_OTHER_PROTOCOL = re.compile(rb"(?!h2|http)[!#$&'*+.^_`|~0-9a-z-]+(?:/[!#$&'*+.^_`|~0-9a-z-]+)?", re.IGNORECASE)
 
 
 class Options(NamedTuple):

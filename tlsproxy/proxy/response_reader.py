@@ -294,7 +294,8 @@ class ResponseReader:
         if self._lenient:
             value = self._harmless(value)
         if self.part == HEAD:
-            self._fields.append((name, value.rstrip(b" \t")))
+            # A tab stays: to llhttp `chunked` before one is another coding.
+            self._fields.append((name, value.rstrip(b" ")))
         elif self.part == BODY:
             self._head_size += len(name) + len(value) + _AROUND
             if self._head_size > self.MAX_HEAD:

@@ -1,8 +1,8 @@
 """The client connections of one port, run by aiohttp: kept, swept, drained and cut.
 
 What a connection is, is its maker's affair: a Front speaks HTTP/1, a Relay passes bytes, a Tunnel takes the place of
-either. aiohttp's runner (ServerRunner, SockSite) makes and drains them as it does its own RequestHandlers; there is
-no Application, no router and no middleware: a proxy has one handler.
+either. aiohttp's runner (ServerRunner) drains them as it does its own RequestHandlers; there is no Application, no
+router and no middleware: a proxy has one handler.
 
 Used of aiohttp beyond its documented surface: `web.Server` keeps its connections in `_connections` and is called as
 the factory of protocols. tests/proxy/test_server.py says what broke when that changes.

@@ -226,8 +226,14 @@ class Upstream(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end; a borrower is told."""
-        if exc is not None and self._borrower is not None:
-            self._hear_last_words(exc)
+        try:
+            if exc is not None and self._borrower is not None:
+                self._hear_last_words(exc)
+        finally:
+            # Where memory has run out: its place in the pool is free again.
+            self._end(exc)
+
+    def _end(self, exc: Exception | None) -> None:
         self._reader.forget()
         borrower, self._borrower = self._borrower, None
         self._owner.ended(self)

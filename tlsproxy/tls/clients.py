@@ -49,7 +49,7 @@ _VERDICTS = {
 }
 REFUSAL_REASONS = frozenset({*_VERDICTS.values(), "bad_certificate", "certificate_required", "session_forgotten"})
 """Why a client's handshake comes to nothing, as labels: all that there are."""
-DENIAL_REASONS = frozenset({"no_certificate", "not_allowed"})
+KEPT_OUT_REASONS = frozenset({"no_certificate", "not_allowed"})
 """Why a client is denied after its handshake, or would be, as labels: all that there are."""
 _FOREIGN = re.compile(r"[^ !#-\[\]-~]")
 _QUOTED = re.compile(r"[,;= ]")
@@ -223,7 +223,7 @@ class Clients:
             "counter",
             "Connections of clients that are let in, and would not be with CLIENT_AUTH=required.",
             ("reason",),
-            {(reason,): self.observed[reason] for reason in ("no_certificate", "not_allowed")},
+            {(reason,): self.observed[reason] for reason in sorted(KEPT_OUT_REASONS)},
         )
 
 

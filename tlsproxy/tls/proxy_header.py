@@ -19,8 +19,6 @@ from tlsproxy.tls.connection import Acceptor
 
 _logger = logging.getLogger("tlsproxy.clients")
 
-DENIAL_REASONS = frozenset({"proxy_untrusted", "proxy_missing", "proxy_invalid", "proxy_timeout"})
-"""Why a connection is turned away, as labels: all that there are."""
 _TRUST = "TLSPROXY_TRUSTED_PROXIES"
 _USE = "TLSPROXY_PROXY_PROTOCOL"
 
@@ -98,10 +96,11 @@ class HeaderReader(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end; a peer that has said nothing only looked whether the port is open."""
-        if self._seen and self in self._gate.acceptor.timed:
-            self._deny("proxy_invalid", "ended its connection within the PROXY protocol header", _USE)
+        said = self._seen and self in self._gate.acceptor.timed
         self._leave()
         self._gate.acceptor.ended()
+        if said:
+            self._deny("proxy_invalid", "ended its connection within the PROXY protocol header", _USE)
 
     def expired(self) -> None:
         """Cut a peer that has taken too long."""

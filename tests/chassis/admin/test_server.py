@@ -73,6 +73,8 @@ class Reported:
 def listening_socket() -> socket.socket:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    listening.setblocking(False)
     return listening
 
 

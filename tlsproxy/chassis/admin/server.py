@@ -57,10 +57,11 @@ class AdminServer:
                 "/metrics": {"GET": self._metrics},
             },
             log=_log,
+            what="connections to the admin port",
         )
 
     async def start(self, sockets: Iterable[socket]) -> None:
-        """Serve on these bound sockets, which are closed by `stop`."""
+        """Serve on these sockets, which listen and do not block, and are closed by `stop`."""
         await self._server.start(sockets)
 
     async def stop(self) -> None:
