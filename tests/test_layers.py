@@ -62,6 +62,10 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.workers.supervisor",
         "tlsproxy.chassis.signals",
         "tlsproxy.check",
+        "tlsproxy.companions.rollout.processes",
+        "tlsproxy.companions.rollout.commands",
+        "tlsproxy.companions.rollout.telling",
+        "tlsproxy.companions.rollout.watching",
     ),
     "socket": (
         "tlsproxy.admission",
@@ -82,9 +86,12 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.serving",
         "tlsproxy.workers",
         "tlsproxy.chassis.settings_process",  # its child leaves SIGINT to the parent
+        "tlsproxy.companions.rollout.processes",
+        "tlsproxy.companions.rollout.commands",
+        "tlsproxy.companions.rollout.telling",
     ),
     "threading": (),
-    "subprocess": (),
+    "subprocess": ("tlsproxy.companions.rollout.commands",),
     "ctypes": ("tlsproxy.chassis.heap", "tlsproxy.chassis.hardening"),
 }
 """Each library and the rooms and modules that may know it; nobody else may."""
@@ -294,6 +301,20 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.tls.files",
     ),
     "tlsproxy.__main__": ("tlsproxy.cli",),
+    "tlsproxy.companions": (),
+    "tlsproxy.companions.rollout.addresses": ("tlsproxy.chassis.app_address",),
+    "tlsproxy.companions.rollout.processes": (),
+    "tlsproxy.companions.rollout.commands": ("tlsproxy.companions.rollout.processes",),
+    "tlsproxy.companions.rollout.telling": (
+        "tlsproxy.chassis.admin.app_check",
+        "tlsproxy.companions.rollout.addresses",
+        "tlsproxy.companions.rollout.commands",
+        "tlsproxy.companions.rollout.processes",
+    ),
+    "tlsproxy.companions.rollout.watching": (
+        "tlsproxy.chassis.admin.app_check",
+        "tlsproxy.companions.rollout.addresses",
+    ),
 }
 """Each room or module and what of the house it may know; of the package itself everyone may know the version."""
 
@@ -330,6 +351,7 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.workers.sums": CLOCKS_AND_MORE,
     "tlsproxy.workers.messages": CLOCKS_AND_MORE,
     "tlsproxy.chassis.app_address": CLOCKS_AND_MORE,
+    "tlsproxy.companions.rollout.addresses": CLOCKS_AND_MORE,
     "tlsproxy.proxy_protocol": CLOCKS_AND_MORE,
     "tlsproxy.chassis.repeats": CLOCKS_AND_MORE,
     "tlsproxy.client_rules": CLOCKS_AND_MORE,
@@ -361,6 +383,7 @@ PURE: Mapping[str, frozenset[str]] = {
 READS_ENVIRONMENT = (
     "tlsproxy.chassis.environment",
     "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
+    "tlsproxy.companions.rollout.commands",  # hands PATH, LANG and HOME on
 )
 
 # ---------------------------------------------------------------------------- the house as it is
