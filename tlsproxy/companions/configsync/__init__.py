@@ -1,0 +1,1 @@
+"""configsync: the app's configuration follows an API."""
