@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.companions.rollout.scripted_port import port
 from tlsproxy.companions.configsync.file_data import BadSchemaError, Data
 from tlsproxy.companions.configsync.schemas import Schema
 
@@ -100,9 +101,11 @@ def test_no_schema(path: Path, text: str | None, said: str) -> None:
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("ref", ["http://127.0.0.1:1/schema.json", "#/$defs/none", "other.json"])
+@pytest.mark.parametrize("ref", ["http://127.0.0.1:{port}/schema.json", "#/$defs/none", "other.json"])
 def test_nothing_is_fetched(path: Path, ref: str) -> None:
     """A reference to what is not in the schema is an error of the schema."""
-    path.write_text(json.dumps({"$ref": ref}))
-    with pytest.raises(BadSchemaError, match=r"refers to .*, not in it"):
-        Schema(path).trouble({})
+    with port([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]) as server:
+        path.write_text(json.dumps({"$ref": ref.format(port=server.number)}))
+        with pytest.raises(BadSchemaError, match=r"refers to .*, not in it"):
+            Schema(path).trouble({})
+    assert server.asked == []

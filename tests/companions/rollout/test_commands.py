@@ -15,7 +15,9 @@ import pytest
 import uvloop
 
 from tests.e2e.polling import wait_until, wait_until_gone
+from tlsproxy.companions.rollout import commands
 from tlsproxy.companions.rollout.commands import CommandError, parse_command, run
+from tlsproxy.companions.rollout.processes import Selector, find
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -75,8 +77,16 @@ def test_directory(runner: Callable[..., list[str]], tmp_path: Path) -> None:
 
 
 def test_nothing_to_read(runner: Callable[..., list[str]]) -> None:
-    """A command that reads standard input finds its end."""
-    assert runner(shell("cat; echo over")) == ["over"]
+    """A command that reads standard input finds its end, and nothing of ours."""
+    ours, reading, writing = os.dup(0), *os.pipe()
+    os.dup2(reading, 0)
+    try:
+        os.write(writing, b"ours")
+        assert runner(shell("cat; echo over"), within=1) == ["over"]
+    finally:
+        os.dup2(ours, 0)
+        for descriptor in (ours, reading, writing):
+            os.close(descriptor)
 
 
 def test_descriptors_are_given_back(runner: Callable[..., list[str]]) -> None:
@@ -124,6 +134,9 @@ def test_long_line() -> None:
         run(parse_command(shell("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo next")), 10, say=said.append)
     )
     assert said == ["x" * 1000 + "...", "next"]
+    output = commands._Output(said.append)
+    output.add(b"x" * 3_000_000)
+    assert len(output._rest) < 2000
 
 
 def test_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -201,7 +214,7 @@ def test_daemon_after_the_end(tmp_path: Path) -> None:
     """What has left the group of a command that is done goes on."""
     daemon = f"setsid sh -c 'echo $$ >{tmp_path}/daemon; exec sleep 60' & "
     asyncio.run(run(parse_command(shell(f"{daemon} while ! test -s {tmp_path}/daemon; do sleep 0.01; done")), 30))
-    pid = pid_in(tmp_path / "daemon")
+    (pid,) = find(Selector("pidfile", str(tmp_path / "daemon")))
     os.kill(pid, signal.SIGKILL)
 
 
@@ -234,6 +247,7 @@ def test_cancelled(loop_factory: Callable[[], asyncio.AbstractEventLoop], times:
 AS_PROCESS_1 = """
 import asyncio, ctypes, json, os, sys
 sys.path[:] = json.loads(sys.argv[1])
+from tlsproxy.companions.rollout import commands
 from tlsproxy.companions.rollout.commands import run
 assert not ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans become ours, as process 1's do
 asyncio.run(run(("sh", "-c", "(sleep 60 &)"), 10))

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -89,9 +89,8 @@ def test_parent_alone(tmp_path: Path) -> None:
     name = f"app{os.getpid()}.py"
     with python(tmp_path, PARENT, name) as app:
         assert find(Selector("name", name)) == (app.pid,)
-        children = (tmp_path / "..").joinpath(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
-        assert len(children) == 1
-        os.kill(int(children[0]), signal.SIGKILL)
+        (child,) = children(app.pid)
+        os.kill(int(child), signal.SIGKILL)
 
 
 def test_ended_is_not_found(tmp_path: Path) -> None:
@@ -138,14 +137,14 @@ def test_pid_file(tmp_path: Path) -> None:
         ("nginx", "holds no process's number"),
         ("-1", "holds no process's number"),
         ("9999999999", "there is no such process: it is stale, or set shareProcessNamespace: true"),
-        (str(os.getpid()), "which is this very process: to see the app's, set shareProcessNamespace: true"),
+        ("OURS", "which is this very process: to see the app's, set shareProcessNamespace: true"),
     ],
 )
 def test_bad_pid_file(tmp_path: Path, text: str | None, said: str) -> None:
     """What is wrong with it is said, with the file's name."""
     file = tmp_path / "app.pid"
     if text is not None:
-        file.write_text(text)
+        file.write_text(text.replace("OURS", str(os.getpid())))
     with pytest.raises(ProcessError) as caught:
         find(Selector("pidfile", str(file)))
     assert said in str(caught.value)
@@ -243,34 +242,60 @@ def test_other_user(tmp_path: Path) -> None:
     assert "no process matches label:LEGACY=" in said[1]
 
 
+UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What is said in a PID namespace whose process 1 is a shell without handlers, and our parent."""
-    unshare = ("unshare", "--pid", "--fork", "--mount-proc")
-    if subprocess.run((*unshare, "true"), capture_output=True, check=False).returncode:
+def pid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that names process 1, where there may be PID namespaces."""
+    if subprocess.run((*UNSHARE, "true"), capture_output=True, check=False).returncode:
         pytest.skip("needs a PID namespace of its own (unshare --pid, as root)")
-    pid_file = tmp_path_factory.mktemp("alone") / "app.pid"
-    pid_file.write_text("1")
-    # The shell has to stay, hence a second command.
-    shell = (*unshare, "sh", "-c", '"$@"; true', "sh")
-    return ask("name:sh", "name:nginx", f"pidfile:{pid_file}", before=shell)
+    file = tmp_path_factory.mktemp("app") / "app.pid"
+    file.write_text("1")
+    return file
 
 
-def test_process_1_without_handler(alone: list[str]) -> None:
-    """A signal that the kernel would drop is not taken for sent."""
-    assert alone[2].startswith("process 1 (sh) doesn't handle SIGTERM, and nobody in its PID namespace ends process 1")
+@pytest.fixture(scope="module")
+def pod(pid_file: Path) -> Iterator[list[str]]:
+    """What is said in a PID namespace that is shared: process 1 is nobody's parent there."""
+    with program(Path(shutil.which("unshare") or ""), *UNSHARE[1:], "sleep", "60") as unshare:
+        first = wait_until(lambda: children(unshare.pid), "process 1 runs")[0]
+        wait_until(lambda: Path(f"/proc/{first}/comm").read_text() == "sleep\n", "it is what it is to be")
+        yield ask("name:sleep", "name:nginx", before=("nsenter", "--target", first, "--pid", "--mount"))
 
 
-def test_process_1_is_not_found(alone: list[str]) -> None:
-    """Process 1 is taken from a pid file alone, and that is said."""
-    assert alone[0] == (
-        "no process matches name:sh: but process 1, which is taken from a pid file alone (pidfile:/PATH, with 1 in it)"
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_process_1_is_not_found(pod: list[str]) -> None:
+    """Process 1, the pod's own, is taken from a pid file alone, and that is said."""
+    assert pod[0] == (
+        "no process matches name:sleep: but process 1, "
+        "which is taken from a pid file alone (pidfile:/PATH, with 1 in it)"
     )
+
+
+def test_shared_namespace(pod: list[str]) -> None:
+    """Who sees the others and not the app is told how many there are."""
+    assert pod[1] == "no process matches name:nginx: it is none of the 2 that are there"
+
+
+@pytest.fixture(scope="module")
+def alone(pid_file: Path) -> list[str]:
+    """What is said in a PID namespace whose process 1 is a shell without handlers, and our parent."""
+    # The shell has to stay, hence a second command.
+    return ask("name:nginx", f"pidfile:{pid_file}", before=(*UNSHARE, "sh", "-c", '"$@"; true', "sh"))
 
 
 def test_own_namespace(alone: list[str]) -> None:
     """Who sees none but their own is told to share the namespace."""
-    assert alone[1] == (
+    assert alone[0] == (
         "no process matches name:nginx: to see those of the app's container, "
         "set shareProcessNamespace: true in the pod (podman: --share pid)"
     )
+
+
+def test_process_1_without_handler(alone: list[str]) -> None:
+    """A signal that the kernel would drop is not taken for sent."""
+    assert alone[1].startswith("process 1 (sh) doesn't handle SIGTERM, and nobody in its PID namespace ends process 1")

@@ -51,6 +51,12 @@ def test_not_for_long() -> None:
         watch("++-+", 0, 5)
 
 
+def test_well_before_it_ended() -> None:
+    """That it was well before it was told does not count for what came after."""
+    with pytest.raises(UnhealthyError, match=r"did not become healthy within 0.2s"):
+        watch("+-", 0.2, 0.1)
+
+
 def test_no_time_at_all() -> None:
     """With no time to begin the first failure decides."""
     with pytest.raises(UnhealthyError):
