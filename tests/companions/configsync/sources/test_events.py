@@ -13,6 +13,7 @@ from tlsproxy.companions.configsync.sources.events import EventStream
         (b"\xef\xbb\xbfdata: x\r\n\r\n", 1),
         (b"data: x\r\rdata: y\r\r", 2),
         (b"event: changed\nid: 7\ndata: a\ndata: b\n\n", 1),
+        (b"data: a\r\ndata: b\r\n\r\n", 1),
         (b": heartbeat\n\n", 0),
         (b"event: nothing\n\n", 0),
         (b"data: not whole\n", 0),
