@@ -27,7 +27,6 @@ WITHOUT_TESTS: Mapping[str, str] = {
     "demo/client.py": "the demo's own client: what it does is seen in the transcript",
     "demo/legacy_app.py": "the demo's own app: what it does is seen in the transcript",
     "demo/frame.py": "around every demo: tests/e2e/test_demo.py",
-    "companions/configsync/contract.py": "held by tests/test_contract.py",
     "companions/configsync/demo/app.py": "the demo's own app: what it does is seen in the transcript",
     "companions/topz/__main__.py": "two lines around cli",
     "companions/topz/snapshot.py": "values that carry no behaviour",
