@@ -27,7 +27,8 @@ def sources(settings: "Settings") -> tuple[Source, ...]:
     """All of them, each to be closed."""
     within = settings.timeout
     bounds = Bounds(settings.max_size, min(_CONNECT, within), min(_HEAD, within), within)
-    return opened(settings.sources, _credentials(settings), Cluster(), bounds)
+    cluster = Cluster(settings.kubernetes_api, settings.kubernetes_account)
+    return opened(settings.sources, _credentials(settings), cluster, bounds)
 
 
 def _credentials(settings: "Settings") -> Credentials:

@@ -50,7 +50,8 @@ async def _check_sources(terminal: Terminal, settings: "Settings") -> Exit:
     finally:
         for source in sources:
             await source.aclose()
-    contents = {source.name: content for source, content in zip(sources, fetched, strict=True) if content is not None}
+    names = [source.name for source in sources]
+    contents = [(name, content) for name, content in zip(names, fetched, strict=True) if content is not None]
     if len(contents) < len(sources):
         return Exit.FAILED
     try:

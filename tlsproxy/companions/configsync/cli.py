@@ -24,7 +24,10 @@ def _declared() -> "type[Settings]":
 
 
 def _serve() -> "Callable[[PlainReading[Settings]], int]":
-    from tlsproxy.companions.configsync.program import run
+    from tlsproxy.chassis.imports import sparing_authorities
+
+    with sparing_authorities():
+        from tlsproxy.companions.configsync.program import run
 
     return lambda reading: run(reading.settings, reading.shown)
 

@@ -58,7 +58,7 @@ class Control:
     Args:
         settings: read for their attributes alone.
         rollout: what is asked.
-        changed: called after each change: what was held may be taken now.
+        changed: called after each: what was held or put off may be taken now.
     """
 
     def __init__(self, settings: "Settings", rollout: Rollout, changed: Callable[[], None]) -> None:
@@ -124,7 +124,8 @@ class Control:
         except (ReleaseError, HistoryError) as error:
             _logger.error("%s", error)  # noqa: TRY400 - the way out matters, not the way in
             return text(500, f"{error}\n")
-        self._changed()
+        finally:
+            self._changed()
         return _json(200, asdict(outcome) if outcome else {})
 
 

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -34,8 +36,13 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("tlsproxy")
 
-_TRY_AGAIN = 5.0
-"""Seconds until a change that could not be made, or told of, is tried again; doubled each time."""
+_TRY_AGAIN = 1.0
+"""Seconds until a change that could not be made, or told of, is tried again; doubled each time, up to RETRY_MAX."""
+_DOWN = 3
+"""Failures in a row of a source that an app's start is not held up for, where it has a version; some five seconds."""
+_LOOK = 0.1  # seconds
+_THREADS = 2
+"""For the disk, and for names."""
 _REFUSED = frozenset({"rejected", "known bad", "failed", "restored"})
 
 
@@ -47,7 +54,14 @@ def run(settings: "Settings", shown: Mapping[str, str]) -> Exit:
         shown: every variable as /status tells it, secrets masked.
     """
     life = Life(shown, "CONFIGSYNC_", settings.admin_host, settings.admin_port, settings.drain_delay)
-    return run_life(life, partial(Configsync, settings))
+    return run_life(life, partial(Configsync, settings), _new_loop)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """A small one: there is little to do, and a thread for each core and more would each have its part of the heap."""
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+    return loop
 
 
 class Configsync:
@@ -56,10 +70,14 @@ class Configsync:
     def __init__(self, settings: "Settings", life: Life) -> None:
         self._settings = settings
         self._life = life
+        self._began = monotonic()
         self._sources = assembly.sources(settings)
         pace = assembly.pace(settings)
-        self._followers = tuple(Follower(source, partial(self._take, source.name), pace) for source in self._sources)
-        self._contents: dict[str, Content] = {}
+        self._followers = tuple(
+            Follower(source, partial(self._take, number), pace) for number, source in enumerate(self._sources)
+        )
+        self._contents: dict[int, Content] = {}
+        """By the source's place: two may have the same name."""
         self._rollout = assembly.rollout(settings)
         self._something_to_do = asyncio.Event()
         self._trouble = ""
@@ -80,6 +98,8 @@ class Configsync:
         for number, follower in enumerate(self._followers, 1):
             self._life.in_background(_for_ever(follower.run), f"source {number}")
         self._life.in_background(_for_ever(self._bring), "changes")
+        if self._settings.one_time:
+            self._life.in_background(self._settle_for_less(), "version from before")
         self._something_to_do.set()
         names = ", ".join(source.name for source in self._sources)
         _logger.info("following %s for %s", names, self._settings.dir)
@@ -109,23 +129,22 @@ class Configsync:
 
     # ------------------------------------------------------------------ from contents to a change
 
-    def _take(self, source: str, content: Content) -> None:
+    def _take(self, source: int, content: Content) -> None:
         self._contents[source] = content
         self._something_to_do.set()
 
     async def _bring(self) -> None:
         """Bring each version to the app, and what was begun before to its end."""
-        retry = _TRY_AGAIN
+        failures = 0
         while True:
             self._something_to_do.clear()
             well = await self._attempt()
             self._unfinished_since = None if well else self._unfinished_since or monotonic()
-            retry = _TRY_AGAIN if well else min(retry * 2, max(self._settings.retry_max, _TRY_AGAIN))
-            try:
-                async with asyncio.timeout(None if well else retry):
+            failures = 0 if well else failures + 1
+            pause = min(_TRY_AGAIN * 2.0 ** min(failures - 1, 30), self._settings.retry_max)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if well else pause):
                     await self._something_to_do.wait()
-            except TimeoutError:
-                pass
 
     async def _attempt(self) -> bool:
         """Whether nothing is left to be tried again."""
@@ -134,10 +153,8 @@ class Configsync:
         except (ClashError, ReleaseError, HistoryError, UncheckedError, CommandError) as error:
             self._say(f"the version can't be brought to the app: {error}")
             return False
-        self._trouble = outcome.detail if outcome and outcome.result in _REFUSED else ""
-        if outcome is not None and self._settings.one_time:
-            self._life.end(Exit.FAILED if outcome.result in _REFUSED else Exit.STOPPED)
-        return outcome is None or outcome.result != "untold"
+        self._trouble = outcome.detail if outcome is not None and outcome.result in _REFUSED else ""
+        return self._rollout.unfinished is None
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:
@@ -148,8 +165,27 @@ class Configsync:
         """Offer what there is; None: not every source has given something, and nothing was begun before."""
         if len(self._contents) < len(self._sources):
             return await self._rollout.go_on()
-        version = version_of({source.name: self._contents[source.name] for source in self._sources})
-        return await self._rollout.offer(version.name, version.origin, partial(_fill, version))
+        version = version_of((source.name, self._contents[number]) for number, source in enumerate(self._sources))
+        outcome = await self._rollout.offer(version.name, version.origin, partial(_fill, version))
+        if self._settings.one_time:
+            self._end_with(outcome)
+        return outcome
+
+    # ------------------------------------------------------------------ once, for an init container
+
+    def _end_with(self, outcome: Outcome) -> None:
+        """One that was refused is a failure, unless there is a version from before that the app can start with."""
+        current = self._rollout.current
+        if outcome.result in _REFUSED and current is not None:
+            _logger.warning("version %s was refused; %s, from before, stays", outcome.name, current)
+        self._life.end(Exit.FAILED if current is None else Exit.STOPPED)
+
+    async def _settle_for_less(self) -> None:
+        """Where sources do not answer, a version from before is better than none."""
+        while self._rollout.current is None or not any(map(_is_down, self._followers)):
+            await asyncio.sleep(_LOOK)
+        _logger.warning("not all sources can be read; %s, from before, stays", self._rollout.current)
+        self._life.end()
 
     # ------------------------------------------------------------------ what the admin port tells
 
@@ -176,11 +212,14 @@ class Configsync:
         return Condition("version", version is not None, version or self._trouble or "none yet")
 
     def _answers(self, follower: Follower) -> Condition:
+        """Until it has answered once, its time runs from the start: an app with a version from before needs no more."""
         progress = follower.progress
-        if progress.age is not None and progress.age < self._settings.stale_after:
-            return Condition("source", ok=True, detail=progress.name)
-        ago = "has not answered yet" if progress.age is None else f"has not answered for {progress.age:.0f}s"
-        return Condition("source", ok=False, detail=f"{progress.name} {ago}: {progress.problem or 'it is being asked'}")
+        since = monotonic() - self._began if progress.age is None else progress.age
+        if not progress.failures_in_a_row and progress.age is not None:
+            return Condition("source", since < self._settings.stale_after, progress.name)
+        ago = "has not answered yet" if progress.age is None else f"has not answered for {since:.0f}s"
+        detail = f"{progress.name} {ago}: {progress.problem or 'it is being asked'}"
+        return Condition("source", since < self._settings.stale_after, detail)
 
     def _moves(self) -> Condition:
         since = self._unfinished_since
@@ -202,6 +241,10 @@ class Configsync:
     def processes(self) -> Iterable[int]:
         """None but this one."""
         return ()
+
+
+def _is_down(follower: Follower) -> bool:
+    return follower.progress.failures_in_a_row >= _DOWN
 
 
 def measures(changes: Iterable[Measure], followed: Iterable[progress.Progress]) -> Iterator[Measure]:

@@ -96,6 +96,12 @@ class SourceVariables(Environment):
     ca_file: Annotated[
         FilePath | None, About("CAs in PEM that sources are verified with; empty: the system's", "/certs/ca.crt")
     ] = None
+    kubernetes_api: Annotated[
+        Text, About("where ConfigMaps and Secrets are read: the API server's origin", "https://10.0.0.1:6443")
+    ] = "https://kubernetes.default.svc"
+    kubernetes_account: Annotated[
+        FilePath, About("the directory with the service account's token, ca.crt and namespace", "/var/run/account")
+    ] = Path("/var/run/secrets/kubernetes.io/serviceaccount")
     timeout: Annotated[Duration, About("how long a source may take to give all of it", "2m")] = 60.0
     max_size: Annotated[Size, About("bytes that a source may give; more is refused", "16m")] = 4 * 1024 * 1024
     retry_max: Annotated[
@@ -166,6 +172,13 @@ class Settings(EverySidecar, RolloutVariables, SourceVariables):
             missing = "PASSWORD or PASSWORD_FILE" if not has_password else "USERNAME"
             raise Conflict(f"user and password come together; set {cls.PREFIX}{missing}")
         return file
+
+    @field_validator("kubernetes_api")
+    @classmethod
+    def _is_an_origin(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?", url):
+            raise ValueError("not of the form https://HOST:PORT")
+        return url
 
     @field_validator("client_key")
     @classmethod

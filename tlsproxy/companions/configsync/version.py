@@ -1,7 +1,7 @@
 """Of what all sources have given, one version: its name, its files, where they are from. Pure."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tlsproxy.companions.configsync.sources.content import Content, file_and_directory
@@ -32,17 +32,22 @@ class Version:
         return digest.hexdigest()[:_NAME]
 
 
-def version_of(contents: Mapping[str, Content]) -> Version:
-    """What sources give together, by their names.
+def version_of(contents: Iterable[tuple[str, Content]]) -> Version:
+    """What sources give together.
+
+    Args:
+        contents: each with its source's name, which is for people: two URLs that differ in their query have the same.
 
     Raises:
         ClashError: two of them give the same file, or one a file where the other has a directory.
     """
     files: dict[str, bytes] = {}
-    for source, content in contents.items():
+    origins: list[str] = []
+    for source, content in contents:
         if twice := files.keys() & content.files.keys():
             raise ClashError(f"{min(twice)!r} is given by {source} and by another source")
         files |= content.files
+        origins.append(f"{source} ({content.version})")
     if clash := file_and_directory(files):
         raise ClashError(f"{clash!r} is a file of one source and a directory of another")
-    return Version(files, ", ".join(f"{name} ({content.version})" for name, content in contents.items()))
+    return Version(files, ", ".join(origins))

@@ -288,7 +288,19 @@ class Releases:
         except OSError as error:
             where = error.filename if isinstance(error.filename, str) else self._volume
             reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
-            raise ReleaseError(f"can't {doing}: {where}: {reason}") from error
+            raise ReleaseError(f"can't {doing}: {where}: {reason}{_way_out(error.errno)}") from error
+
+
+def _way_out(number: int | None) -> str:
+    if number == errno.EACCES:
+        return f" for user {os.geteuid()}, group {os.getegid()}: the volume has to be theirs (in Kubernetes by fsGroup)"
+    return _WAYS_OUT.get(number or 0, "")
+
+
+_WAYS_OUT = {
+    errno.EROFS: ": mount it here without readOnly",
+    errno.EPERM: ": only root can give files to another user, and a group can be given by its members alone",
+}
 
 
 def release_path(text: str) -> PurePosixPath:

@@ -7,7 +7,8 @@ versions come from is not known here.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from time import monotonic
 from typing import Literal, ParamSpec
 
 from tlsproxy.chassis.measures import Measure
+from tlsproxy.chassis.repeats import Repeats
 from tlsproxy.companions.rollout.history import BecameOf, Change, Entry, History, HistoryError, State, entry_of
 from tlsproxy.companions.rollout.releases import ReleaseError, Releases, UnfitError
 from tlsproxy.companions.rollout.tally import Standing, Tally
@@ -23,6 +25,9 @@ from tlsproxy.companions.rollout.threads import whole
 _logger = logging.getLogger("tlsproxy.rollout")
 
 _Arguments = ParamSpec("_Arguments")
+
+_TELL_AGAIN = 600.0
+"""Seconds after which what has been wrong since is said again."""
 
 Check = Callable[[Path], Awaitable[None]]
 """Looks at a release before anybody sees it. RefusedError: it is bad; any other error: that could not be found out."""
@@ -59,6 +64,7 @@ class Outcome:
         "restored",
         "failed",
         "untold",
+        "superseded",
     ]
     """What became of it.
 
@@ -70,6 +76,7 @@ class Outcome:
     restored: it failed, and the version before it is current again.
     failed: the app is not healthy, and there is nothing to go back to.
     untold: it is current, and the app could not be reached; gone on with at the next offer or `go_on`.
+    superseded: a person asked for another one while the app was watched; that is not at its end.
     """
     detail: str = ""
 
@@ -108,10 +115,15 @@ class Rollout:
         self._tell = tell
         self._watch = watch
         self._lock = asyncio.Lock()
+        self._people = 0
+        """Who wait for the lock, and not for the end of a watch."""
+        self._hurry = asyncio.Event()
+        """Set while there are such people."""
         self._rejected: dict[str, str] = {}
         self._current: str | None = None
         self._kept: tuple[str, ...] = ()
         self._doing = ""
+        self._repeats = Repeats(_TELL_AGAIN)
         self._tally = Tally()
 
     def __repr__(self) -> str:
@@ -172,26 +184,35 @@ class Rollout:
     async def roll_back(self, who: str, name: str | None = None) -> Outcome:
         """Go back to a version, by default the last one that was good, and don't try the present one again.
 
+        At once: where the app is being watched, that ends. Before, a version that is written or told of comes so far.
+
         Raises:
             RolloutError: there is no such version, or one is pinned.
             ReleaseError: as `offer`.
             HistoryError: as `offer`.
         """
-        async with self._lock:
-            pinned = self._state.pinned
-            if pinned is not None:
-                raise RolloutError(f"version {pinned} is pinned; unpin it first")
-            target = self._former(self._current) if name is None else name
-            if target is None:
-                raise RolloutError("there is no version to go back to")
-            self._see_that_kept(target)
-            if target == self._current:
-                raise RolloutError(f"version {target} is current already")
-            return await self._carry_out(Change(target, who, "rolled back"), condemned=f"rolled back by {who}")
+        self._target(name)
+        async with self._at_once():
+            change = Change(self._target(name), who, "rolled back")
+            return await self._carry_out(change, condemned=f"rolled back by {who}")
+
+    def _target(self, name: str | None) -> str:
+        """The version to go back to."""
+        pinned = self._state.pinned
+        if pinned is not None:
+            raise RolloutError(f"version {pinned} is pinned; unpin it first")
+        target = self._former(self._current) if name is None else name
+        if target is None:
+            raise RolloutError("there is no version to go back to")
+        self._see_that_kept(target)
+        if target == self._current:
+            raise RolloutError(f"version {target} is current already")
+        return target
 
     async def pin(self, name: str, who: str) -> Outcome:
         """Publish a version if it is not, and hold it against whatever is offered. Raises as `roll_back`."""
-        async with self._lock:
+        self._see_that_kept(name)
+        async with self._lock if name == self._current else self._at_once():
             self._see_that_kept(name)
             change = Change(name, who, "pinned")
             if name != self._current or self._state.change is not None:
@@ -213,6 +234,22 @@ class Rollout:
                 raise RolloutError("no version is pinned")
             await whole(self._history.unpin, Entry(pinned, who, datetime.now(UTC), "unpinned"))
             self._note("unpinned", pinned, f"by {who}")
+
+    @asynccontextmanager
+    async def _at_once(self) -> AsyncIterator[None]:
+        """The lock, for a person who wants another version than the one that the app is watched over with."""
+        self._people += 1
+        self._hurry.set()
+        try:
+            await self._lock.acquire()
+        finally:
+            self._people -= 1
+            if not self._people:
+                self._hurry.clear()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     # ------------------------------------------------------------------ before anything is seen
 
@@ -335,12 +372,26 @@ class Rollout:
                 return self._untold(change, error)
             self._doing = f"watching over {change.name}"
             try:
-                await self._watch()
+                if not await self._watch_unless_hurried():
+                    return Outcome(change.name, "superseded", "another version was asked for")
             except Exception as error:  # whatever it is, nobody knows that the app is well
                 return await self._fail(change, str(error))
             return await self._keep(change, monotonic() - began)
         finally:
             self._doing = ""
+
+    async def _watch_unless_hurried(self) -> bool:
+        """Watch over the app; False where a person did not want to wait for the end of it."""
+        watch, hurry = asyncio.ensure_future(self._watch()), asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait({watch, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            if watch.done():
+                await watch
+            return watch.done()
+        finally:
+            for task in (watch, hurry):
+                task.cancel()
+            await asyncio.gather(watch, hurry, return_exceptions=True)
 
     async def _keep(self, change: Change, seconds: float) -> Outcome:
         await self._remember(self._history.end, entry_of(change, change.outcome, change.detail), is_good=True)
@@ -351,7 +402,9 @@ class Rollout:
     def _untold(self, change: Change, error: Exception) -> Outcome:
         self._tally.count("untold")
         detail = str(error) or type(error).__name__
-        _logger.warning("version %s is published, but the app was not told: %s", change.name, detail)
+        if (untold := self._repeats.untold(f"{change.name}: {detail}", monotonic())) is not None:
+            again = f" ({untold} more times since that was last said)" if untold else ""
+            _logger.warning("version %s is published, but the app was not told: %s%s", change.name, detail, again)
         return Outcome(change.name, "untold", detail)
 
     # ------------------------------------------------------------------ when it goes wrong

@@ -18,6 +18,7 @@ from tlsproxy.companions.configsync.sources.opening import opened
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 QUICK = Bounds(size=1000, connect=2.0, head=2.0, total=4.0, hold=20.0)
+NOWHERE = Cluster("https://127.0.0.1:1", Path("/nonexistent"))
 AUTHORITY = trustme.CA()
 
 
@@ -42,7 +43,7 @@ async def asking(
     text: str, credentials: Credentials | None = None, bounds: Bounds = QUICK, cluster: Cluster | None = None
 ) -> AsyncIterator[tuple[Source, ...]]:
     """The sources that the setting's text stands for."""
-    sources = opened(parse_sources(text), credentials or Credentials(), cluster or Cluster(), bounds)
+    sources = opened(parse_sources(text), credentials or Credentials(), cluster or NOWHERE, bounds)
     try:
         yield sources
     finally:

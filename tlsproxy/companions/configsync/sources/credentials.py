@@ -113,16 +113,14 @@ class TlsContext:
         self._stamp: _Stamp | None = None
         self._context: ssl.SSLContext | None = None
 
-    def current(self) -> ssl.SSLContext | bool:
-        """The context for the files as they are; True, where there are none: the library's own, with the system's CAs.
+    def current(self) -> ssl.SSLContext:
+        """The context for the files as they are; where there are none, with the system's CAs.
 
         Files that can't be used, as in the middle of a rotation, leave the last good context in place.
 
         Raises:
             SourceError: there has never been a good one.
         """
-        if not self._files:
-            return True
         try:
             stamp = tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, self._files))
             if self._context is None or stamp != self._stamp:

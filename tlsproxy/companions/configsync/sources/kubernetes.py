@@ -21,10 +21,6 @@ from tlsproxy.companions.configsync.sources.content import Content, SourceError,
 from tlsproxy.companions.configsync.sources.credentials import Credentials
 from tlsproxy.companions.configsync.sources.shapes import Shape
 
-# The Service that every cluster has; its name is in the API server's certificate.
-API = "https://kubernetes.default.svc"
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
 _KINDS = {"configmap": "ConfigMap", "secret": "Secret"}
 # An object is at most 1 MiB and a half; who wrote what of it (managedFields) and its base64 come on top of the files.
 _JSON_EXCESS = 2
@@ -39,9 +35,9 @@ _JSON = {"Accept": "application/json"}
 class Cluster:
     """Where the API is, and who asks."""
 
-    api: str = API
+    api: str
     """The server's URL, without a path."""
-    account: Path = ACCOUNT
+    account: Path
     """The directory with `token`, `ca.crt` and `namespace`."""
 
     def credentials(self) -> Credentials:
