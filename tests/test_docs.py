@@ -230,9 +230,9 @@ def spelled(node: ast.expr) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else "..."
 
 
-def messages(heading: str) -> list[str]:
-    """Every message in the tables below a heading of the troubleshooting page, up to the next of its kind."""
-    _, found, rest = (DOCS / "troubleshooting.md").read_text().partition(f"\n{heading}\n")
+def messages(heading: str, page: str = "troubleshooting.md") -> list[str]:
+    """Every message in the tables below a heading of a page, up to the next of its kind."""
+    _, found, rest = (DOCS / page).read_text().partition(f"\n{heading}\n")
     assert found, f"there is no {heading!r}"
     rows = [line for line in re.split(r"\n##+ ", rest)[0].splitlines() if line.startswith("| `")]
     return [message for row in rows for message in re.findall(r"`(.+?)`(?=,| \|)", row.split(" | ")[0] + " |")]
@@ -263,6 +263,22 @@ def test_what_stops_the_start_is_explained(heading: str) -> None:
         raised += [text for text in errors("tls/development.py", "MaterialError") if "SELF_SIGNED" in text]
     assert [text for text in raised if not any(explains(message, text) for message in known)] == []
     assert [message for message in known if not any(explains(message, text) for text in raised)] == []
+
+
+def test_messages_of_configsync_exist() -> None:
+    """What the page on configsync explains is said somewhere in its code, in these words."""
+    folders = [ROOT / "tlsproxy" / "companions" / name for name in ("configsync", "rollout")]
+    modules = [ast.parse(path.read_text()) for folder in folders for path in folder.rglob("*.py")]
+    said = [
+        spelled(node).replace("%s", "...")
+        for module in modules
+        for node in ast.walk(module)
+        if isinstance(node, ast.expr)
+    ]
+    known = messages("## Something is wrong", "configsync.md")
+    assert known
+    stale = [message for message in known if not any(explains(message, text) for text in said)]
+    assert not stale, "; ".join(stale)
 
 
 def test_what_commands_refuse_is_explained() -> None:

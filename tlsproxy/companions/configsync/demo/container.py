@@ -21,7 +21,10 @@ class Container:
         self._process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, env=dict(self._environment), stdin=subprocess.DEVNULL)  # noqa: S603 - the demo's own
+        # In a session of its own: a terminal's Ctrl-C is for the demo.
+        return subprocess.Popen(  # noqa: S603 - the demo's own
+            self._command, env=dict(self._environment), stdin=subprocess.DEVNULL, start_new_session=True
+        )
 
     @property
     def pid(self) -> int:
