@@ -25,6 +25,7 @@ from tlsproxy.companions.topz.containers import (
         (f"0::/system.slice/docker-{ID}.scope/init.scope\n", f"/system.slice/docker-{ID}.scope", "abababababab"),
         (f"0::/docker/{ID}/docker/{OTHER}\n", f"/docker/{ID}/docker/{OTHER}", "cdcdcdcdcdcd"),
         (f"12:cpu,cpuacct:/docker/{ID}\n1:name=systemd:/docker/{ID}\n0::/\n", f"/docker/{ID}", "abababababab"),
+        (f"4:memory:/else\n1:name=systemd:/docker/{ID}\n", f"/docker/{ID}", "abababababab"),
         (f"4:memory:/kubepods/pod1/{ID}\n0::/\n", f"/kubepods/pod1/{ID}", "abababababab"),
         (f"1:cpu:/system.slice/x:cri-containerd:{ID}\n", f"/system.slice/x:cri-containerd:{ID}", "abababababab"),
         (f"0::/../cri-containerd-{ID}.scope (deleted)\n", f"/../cri-containerd-{ID}.scope", "abababababab"),
@@ -80,6 +81,12 @@ def test_names_are_told_apart() -> None:
         "python-abababababab",
         "python-cdcdcdcdcdcd",
     ]
+
+
+def test_the_process_that_a_container_is_for() -> None:
+    """It is the one whose parent is outside, whatever numbers those below it have."""
+    server = Member(300, 1, "server")
+    assert main_of([Member(8, 300, "worker"), server]) == server
 
 
 def test_a_process_without_a_name() -> None:

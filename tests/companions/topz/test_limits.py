@@ -131,7 +131,7 @@ def test_another_controllers_cgroup_is_not_the_containers(tmp_path: Path) -> Non
     tree.add(7, cgroup=f"4:memory:{key}\n1:cpu:/\n")
     mounts = (f"4{name} 1 0:1 / {tmp_path}/{name} rw - cgroup cgroup rw,{name}\n" for name in ("cpu", "memory"))
     tree.write("self/mountinfo", "".join(mounts))
-    for place in (tmp_path / "cpu", tmp_path / "memory" / key[1:]):
+    for place in (tmp_path / "cpu", tmp_path / "cpu" / key[1:], tmp_path / "memory" / key[1:]):
         fill(place, {"cgroup.procs": ""})
     assert find(tree.place, 7, key) == Directories("", {"memory": f"{tmp_path}/memory{key}"})
 

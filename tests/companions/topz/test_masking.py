@@ -44,6 +44,14 @@ GITHUB = "ghp_" + "a1B2c3D4" * 4
         ("tool -u user -p hunter2", "tool -u user -p ***"),
         ("smbclient -U user%hunter2", "smbclient -U user%***"),
         ("openssl enc -k hunter2", "openssl enc -k ***"),
+        ("docker run -e PASSWORD=hunter2 app", "docker run -e PASSWORD=*** app"),
+        ("app jdbc:mysql://host/db?user=a&password=b&c=d", "app jdbc:mysql://host/db?user=a&password=***&c=d"),
+        ("app https://host/x?access_token=abc&y=1", "app https://host/x?access_token=***&y=1"),
+        ("app amqp://user:p@ss@host", "app amqp://user:***@host"),
+        ("curl -H X-Api-Key: abc", "curl -H X-Api-Key: ***"),
+        ("app --password=/hunter2", "app --password=***"),
+        ("app --password=$ecret1", "app --password=***"),
+        ("app --secret=/aB3dEf6hIj9lMn/pQr5tUv8xYz1bCd4fG", "app --secret=***"),
         (f"app {JWT}", "app ***"),
         (f"app {AWS}", "app ***"),
         (f"app {GITHUB}", "app ***"),
@@ -70,7 +78,8 @@ def test_secrets_are_masked(line: str, shown: str) -> None:
         "app --tls-key /certs/tls.key --tls-key=tls.pem",
         "app --auth=off --token-ttl 5m --key-name x",
         "app --keyspace x --monkey y --author z --bypass w",
-        "app --secret $SECRET",
+        "app --secret $SECRET --token=$(TOKEN) --password ${PASSWORD}",
+        "app --token @/run/token --token=./token --key ~/key --password=${HOME}/password",
         "java -cp /opt/Application1/lib/Library2/Classes3/More4.jar org.example.LongNameOfAClassAsTheyAreInSpring",
         "postgres: app database 10.0.0.7(51234) idle",
         "python -m http.server --bind 127.0.0.1 8000",
@@ -89,6 +98,22 @@ def test_a_shell_line_is_a_command_line() -> None:
     """What a shell is given in one argument is masked like arguments, blanks kept."""
     masked = Masking().arguments(["sh", "-c", "exec  mysql -u root -phunter2 --token\tabc | tee /tmp/x"])
     assert masked == ("sh", "-c", "exec  mysql -u root -p*** --token\t*** | tee /tmp/x")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("app --token 'a b' c", "app --token *** c"),
+        ("export TOKEN=abc; exec app --token \"a b\" && curl -u me:pw https://x",
+         "export TOKEN=***; exec app --token *** && curl -u me:*** https://x"),
+        ("mysqldump -px db | redis-cli -a y", "mysqldump -p*** db | redis-cli -a ***"),
+        ("su -c 'mysql -px' app", "su -c 'mysql -p***' app"),
+        ("echo it's; app --token x", "echo it's; app --token ***"),
+    ],
+)  # fmt: skip
+def test_lines_of_a_shell(line: str, shown: str) -> None:
+    """Quotes hold a value together, and each command of a line has its own options."""
+    assert Masking().arguments(["sh", "-c", line])[2] == shown
 
 
 def test_a_header_is_masked_to_its_end() -> None:
@@ -150,7 +175,22 @@ def test_private_keys() -> None:
 
 def test_masking_takes_no_time_to_speak_of() -> None:
     """No text, however long and odd, takes more than its length: what processes write into their titles is theirs."""
-    for odd in ("a", "a.b-", "a=", "eyJ", "://", "-----BEGIN ", "a.", "' ", "password ", "a:/", "a@"):
+    for odd in (
+        "a",
+        "a.b-",
+        "a=",
+        "eyJ",
+        "://",
+        "-----BEGIN ",
+        "a.",
+        "' ",
+        "password ",
+        "a:/",
+        "a@",
+        "'\"",
+        "'a ",
+        "='",
+    ):
         began = time.process_time()
         Masking().arguments([odd * (4096 // len(odd))])
         assert time.process_time() - began < 0.1, odd

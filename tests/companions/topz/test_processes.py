@@ -147,6 +147,18 @@ def test_another_program_and_another_title(tree: ProcTree) -> None:
     assert one.look(measured=False)[0].process.command == "app: idle"
 
 
+def test_a_young_process_is_not_settled(tree: ProcTree) -> None:
+    """One that has only begun may still give up its user and be moved into its container; later that is read less."""
+    now = round(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS)
+    one = Processes(tree.place, Masking())
+    for began, settled in ((now, False), (now - 60 * TICKS, True)):
+        tree.add(7, began=began, uid=0)
+        one.look(measured=False)
+        tree.add(7, began=began, uid=54321, cgroup=f"0::/{ID}\n")
+        (seen,) = one.look(measured=False)
+        assert (seen.process.user, seen.process.container) == (("root", "/") if settled else ("54321", f"/{ID}"))
+
+
 def test_this_machine() -> None:
     """What the kernel shows of this process, and of a zombie among its children, is seen as it is."""
     child = subprocess.Popen([sys.executable, "-c", "pass"])

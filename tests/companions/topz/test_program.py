@@ -183,6 +183,16 @@ def test_a_process_that_ends_while_it_is_looked_at(topz: Topz, token: str) -> No
     assert len(started) > 20
 
 
+def test_a_process_that_has_only_begun(topz: Topz, token: str) -> None:
+    """One that was not there at the last look is looked for once more, and then is none."""
+    assert topz.get("/topz", token).status == 200
+    with subprocess.Popen(["sleep", "30"]) as process:
+        try:
+            assert topz.get(f"/topz/{process.pid}", token).status == 200
+        finally:
+            process.kill()
+
+
 def test_a_process_that_can_not_be_dumped(topz: Topz, token: str) -> None:
     """A sidecar of the family stands in the table like any other."""
     with child(UNDUMPABLE) as pid:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 
 from tlsproxy.companions.topz.grouping import Grouping
 from tlsproxy.companions.topz.masking import Masking
@@ -12,7 +12,7 @@ from tlsproxy.companions.topz.processes import Processes, Seen
 from tlsproxy.companions.topz.shared_memory import SharedMemory
 from tlsproxy.companions.topz.snapshot import Container, Machine, Snapshot
 
-BASELINE = 30.0
+BASELINE = 15.0
 """Seconds after which CPU is not measured from the look before any more: an average of so long says little."""
 
 
@@ -44,40 +44,36 @@ class Looks:
         taken, at = time.time(), time.monotonic()
         interval = at - self._last if self._last is not None and at - self._last <= BASELINE else None
         machine = _machine(self._proc)
-        seen = self._with_pss(self._processes.look(measured=interval is not None))
+        seen = self._processes.look(measured=interval is not None)
         self._last = at
+        self._add_pss(seen)
         grouped = self._grouping.group(seen, interval)
+        _add_shares(seen, grouped, machine.memory)
         return Snapshot(
             taken=taken,
             at=at,
             took=time.monotonic() - at,
             interval=interval,
             machine=machine,
-            processes=tuple(one.process for one in _with_shares(seen, grouped, machine.memory)),
+            processes=tuple(one.process for one in seen),
             containers=grouped,
         )
 
-    def _with_pss(self, seen: list[Seen]) -> list[Seen]:
+    def _add_pss(self, seen: Sequence[Seen]) -> None:
         if self._shared is None:
-            return seen
+            return
         figures = self._shared.look((one.process.pid, one.began) for one in seen if one.process.rss)
-        return [
-            replace(one, process=replace(one.process, pss=pss))
-            if (pss := figures.get((one.process.pid, one.began))) is not None
-            else one
-            for one in seen
-        ]
+        for one in seen:
+            one.process.pss = figures.get((one.process.pid, one.began))
 
 
-def _with_shares(seen: list[Seen], grouped: tuple[Container, ...], machine: int | None) -> list[Seen]:
-    """With each process's memory in per cent of what there is for it."""
+def _add_shares(seen: Sequence[Seen], grouped: Sequence[Container], machine: int | None) -> None:
+    """Each process's memory in per cent of what there is for it."""
     limits = {one.key: one.usage.memory_limit or machine for one in grouped}
-    return [
-        replace(one, process=replace(one.process, memory=one.process.rss / whole * 100))
-        if one.process.rss is not None and (whole := limits.get(one.process.container or "", machine))
-        else one
-        for one in seen
-    ]
+    for process in (one.process for one in seen):
+        whole = limits.get(process.container or "", machine)
+        if process.rss is not None and whole:
+            process.memory = process.rss / whole * 100
 
 
 def _machine(proc: str) -> Machine:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 MASK = "***"
 
@@ -73,8 +74,12 @@ _PLAIN_VALUES = _words("""
 """)
 _SCHEME = re.compile(r"bearer|basic|digest|negotiate|token", re.IGNORECASE)
 """Of HTTP's Authorization; the secret is behind it."""
-_WHERE = re.compile(r"(\.{0,2}|~|\$\{?\w+\}?)/|.*\.(pem|key|crt|cer|jks|p12|pfx|json|ya?ml|txt|conf)$|[@$]")
-"""Values that say where a secret is: a path, a file, a variable."""
+_WHERE = re.compile(
+    # A path, of more than its root; a file; a variable; a file as curl has it.
+    r"(\.{1,2}|~|\$\{?\w+\}?)?/[\w.@-]+/.*|(\.{1,2}|~|\$\{?\w+\}?)/.*|[^\s=]*\.(pem|key|crt|cer|jks|p12|pfx|json|ya?ml|txt|conf)"
+    r"|\$(\{[A-Z_][A-Z0-9_]*\}|\([A-Z_][A-Z0-9_]*\)|[A-Z_][A-Z0-9_]*)|@[\w./-]*[./][\w./-]*"
+)
+"""Values that say where a secret is."""
 
 
 class Masking:
@@ -104,6 +109,8 @@ class Masking:
         options = _options_of(arguments)
         masked: Callable[[str], str] | None = None
         for number, argument in enumerate(arguments):
+            if number and arguments[number - 1].endswith(_SEPARATORS):
+                options, masked = _options_of(arguments[number:]), None
             if masked is not None and not argument.startswith("-"):
                 yield masked(argument)
                 masked = masked if _SCHEME.fullmatch(argument) else None
@@ -131,17 +138,26 @@ class Masking:
 
     def _text(self, text: str) -> str:
         """A text that may hold assignments or be a command line of its own, as `sh -c` has it."""
-        text = _ASSIGNMENT.sub(self._assignment, masked_text(text))
-        if not re.search(r"\s", text.strip()):
-            return text
-        pieces = re.split(r"(\s+)", text)
-        pieces[::2] = self._arguments(pieces[::2])
-        return "".join(pieces)
+        text = self._assignments(masked_text(text))
+        words = _SHELL_WORD.findall(text)
+        if len(words) > 1:
+            gaps = _SHELL_WORD.split(text)
+            return "".join(chain.from_iterable(zip_longest(gaps, self._arguments(words), fillvalue="")))
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+            return text[0] + self._text(text[1:-1]) + text[0]
+        return text
 
-    def _assignment(self, found: re.Match[str]) -> str:
-        if not self._is_secret(found["name"]) or _is_about(found["value"]):
-            return found[0]
-        return found["before"] + MASK
+    def _assignments(self, text: str) -> str:
+        """`NAME=value`, `name: value`, `"name": "value"`; a value that is no secret may hold others, as a URL does."""
+        pieces, at = [], 0
+        while found := _NAME.search(text, at):
+            pieces.append(text[at : found.end()])
+            at = found.end()
+            value = _VALUE.match(text, at) if self._is_secret(found["name"]) else None
+            if value and not _is_about(value[0]):
+                pieces.append(MASK)
+                at = value.end()
+        return "".join((*pieces, text[at:]))
 
     def _is_secret(self, name: str) -> bool:
         """Whether a secret is what has this name."""
@@ -153,16 +169,19 @@ class Masking:
         return words[-1] in _KEYS and not _OPEN_KEYS.intersection(words)
 
 
-_ASSIGNMENT = re.compile(
-    r"(?<![\w.-])(?P<before>[.-]*+(?P<name>\w[\w.-]*+)(['\"]?\s?[=:]\s?|['\"]\s*:\s*)['\"]?)"
-    r"(?P<value>(?<=['\"])[^'\"]*|[^\s,;&'\"]+)"
-)
-"""`NAME=value`, `name: value` and `"name": "value"`; a value ends at a blank, or where its quotes do."""
+_NAME = re.compile(r"(?<![\w.-])[.-]*+(?P<name>\w[\w.-]*+)(['\"]?\s?[=:]\s?|['\"]\s*:\s*)['\"]?")
+_SHELL_WORD = re.compile(r"(?:'[^']*+'|\"[^\"]*+\"|[^\s'\"]++|['\"])++")
+"""What stands between blanks; blanks in quotes are a word's own."""
+_VALUE = re.compile(r"(?<=['\"])[^'\"]*|[^\s,;&'\"]+")
+"""A value ends at a blank, or where its quotes do."""
 
 
 def _is_about(value: str) -> bool:
     """Whether a value tells where or whether there is a secret."""
-    return value.lower() in _PLAIN_VALUES or _WHERE.match(value) is not None or value.strip("'\"") == MASK
+    if value.lower() in _PLAIN_VALUES or value.strip("'\"") == MASK:
+        return True
+    # A secret may begin with a slash as well, and has others in it.
+    return _WHERE.fullmatch(value) is not None and not any(map(_is_random, value.split("/")))
 
 
 def _without_password(value: str) -> str:
@@ -186,6 +205,8 @@ class _Options:
     """The next argument is `user:password`."""
 
 
+_SEPARATORS = (";", "&", "|")
+"""What ends one command of a shell's line."""
 _PAIRS = frozenset({"--user", "--proxy-user"})
 """Options whose values are masked behind a colon, whatever the program."""
 _USERS = frozenset({"-u", "-U", "--user", "--username", "--login"})

@@ -33,7 +33,7 @@ _COMMAND = 4096
 """Bytes of a command line that are read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seen:
     """A process as one look has found it."""
 

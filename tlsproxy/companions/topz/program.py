@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import platform
 import signal
@@ -67,7 +68,7 @@ class Topz:
         self._beside = Beside("topz looks")
         self._looking = Looking(Looks(proc, masking, pss=settings.pss).look, self._beside, settings.sample)
         self._details = Details(proc, masking, environment=settings.environment)
-        serving = Serving(self._looking, self._detail, round(settings.refresh), settings.limit)
+        serving = Serving(self._looking, self._detail, math.ceil(settings.refresh), settings.limit)
         token = secret_of(settings.token, settings.token_file)
         guard = bearer(token, "topz") if token is not None else None
         log = logging.getLogger("tlsproxy.page")

@@ -65,7 +65,8 @@ class Settings(Environment):
         ),
     ] = ()
     refresh: Annotated[
-        DurationOrZero, About("how long a page waits until it asks again, in whole seconds; 0: it does not", "2s")
+        DurationOrZero,
+        About("how long a page waits until it asks again, rounded up to whole seconds; 0: it does not", "2s"),
     ] = 5.0
     limit: Annotated[
         Count, About("processes on a page and in text where the question does not say; 0: all. JSON has all", "20")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Process:
-    """One process."""
+    """One process; filled in by the look that sees it, and not changed any more."""
 
     pid: int
     ppid: int | None
