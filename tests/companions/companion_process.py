@@ -60,7 +60,7 @@ class Companion:
         program: its name, which is its variables' prefix, too.
         directory: for what it writes to its standard streams.
         settings: its variables without their prefix; the admin port is a free one.
-        start: makes the process.
+        start: makes the process, which then either answers at its admin port or has ended.
     """
 
     def __init__(self, program: str, directory: Path, settings: Mapping[str, object], start: Start) -> None:
@@ -69,6 +69,12 @@ class Companion:
         self._out, self._err = directory / "stdout", directory / "stderr"
         with self._out.open("wb") as out, self._err.open("ab") as err:
             self.process = start(environment(program, self.settings), out.fileno(), err.fileno())
+        try:
+            wait_until(lambda: self.process.poll() is not None or self._answers(), "it answers", START_DEADLINE)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -94,8 +100,11 @@ class Companion:
         """Whether /readyz says so; AssertionError when the process has ended."""
         status = self.process.poll()
         assert status is None, f"ended with status {status}: {self.stderr()}"
+        return self.ask_admin("/readyz").status == 200
+
+    def _answers(self) -> bool:
         try:
-            return self.ask_admin("/readyz").status == 200
+            return self.ask_admin("/livez").status == 200
         except OSError:
             return False
 

@@ -28,9 +28,8 @@ def test_the_former_version_is_restored(api: ConfigApi, volume: Volume, app: Leg
     assert (volume.json(), app.config()) == ({"number": 1}, {"number": 1})
     assert app.readings() == readings + 2, "it was told of both"
     assert "answered 500" in str(configsync.status()["trouble"])
-    assert configsync.metrics().by("configsync_changes_total", "outcome") == {
-        ("published",): 1, ("failed",): 1, ("restored",): 1
-    }  # fmt: skip
+    counts = configsync.metrics().by("configsync_changes_total", "outcome")
+    assert {("published",): 1, ("failed",): 1, ("restored",): 1}.items() <= counts.items()
     configsync.stop()
 
     another = launch(**settings)
