@@ -13,15 +13,25 @@ import pytest
 import tlsproxy
 
 ROOT = Path(tlsproxy.__file__).parent
-FREE = ("tlsproxy.demo", "tlsproxy.companions.topz.demo")
+FREE = ("tlsproxy.demo", "tlsproxy.companions.configsync.demo", "tlsproxy.companions.topz.demo")
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
-    "aiohttp": ("tlsproxy.proxy.server", "tlsproxy.proxy.feed", "tlsproxy.serving", "tlsproxy.chassis.http_server"),
+    "aiohttp": (
+        "tlsproxy.proxy.server",
+        "tlsproxy.proxy.feed",
+        "tlsproxy.serving",
+        "tlsproxy.chassis.http_server",
+        "tlsproxy.companions.configsync.sources.client",
+        "tlsproxy.companions.configsync.sources.http",  # names of fields, and the stream that it reads
+        "tlsproxy.companions.configsync.sources.kubernetes",  # names a type
+    ),
+    "yarl": ("tlsproxy.companions.configsync.sources.client",),
     "httptools": ("tlsproxy.proxy.response_reader",),
     "ssl": (
         "tlsproxy.tls",
         "tlsproxy.sidecar",  # says OpenSSL's version when it starts and as a metric; opens no TLS
         "tlsproxy.serving",  # names a type
+        "tlsproxy.companions.configsync.sources.credentials",
     ),
     "cryptography": ("tlsproxy.tls",),
     "pydantic": ("tlsproxy.settings", "tlsproxy.chassis.environment", "tlsproxy.companions.topz.settings"),
@@ -66,6 +76,17 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.workers.supervisor",
         "tlsproxy.chassis.signals",
         "tlsproxy.check",
+        "tlsproxy.companions.rollout.rollout",
+        "tlsproxy.companions.rollout.processes",
+        "tlsproxy.companions.rollout.commands",
+        "tlsproxy.companions.rollout.telling",
+        "tlsproxy.companions.rollout.watching",
+        "tlsproxy.companions.configsync.sources.client",
+        "tlsproxy.companions.configsync.sources.etcd",
+        "tlsproxy.companions.configsync.sources.follower",
+        "tlsproxy.companions.configsync.sources.http",
+        "tlsproxy.companions.configsync.sources.kubernetes",
+        "tlsproxy.companions.rollout.threads",
         "tlsproxy.companions.topz.looking",
         "tlsproxy.companions.topz.serving",
         "tlsproxy.companions.topz.program",
@@ -90,12 +111,18 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.serving",
         "tlsproxy.workers",
         "tlsproxy.chassis.settings_process",  # its child leaves SIGINT to the parent
+        "tlsproxy.companions.rollout.processes",
+        "tlsproxy.companions.rollout.commands",
+        "tlsproxy.companions.rollout.telling",
         "tlsproxy.companions.topz.program",
     ),
+    "yaml": ("tlsproxy.companions.configsync.yaml_documents",),
+    "jsonschema": ("tlsproxy.companions.configsync.schemas",),
+    "referencing": ("tlsproxy.companions.configsync.schemas",),
     "threading": (
         "tlsproxy.companions.topz.looking",  # a file of /proc may keep its reader waiting
     ),
-    "subprocess": (),
+    "subprocess": ("tlsproxy.companions.rollout.commands",),
     "psutil": ("tlsproxy.companions.topz.detail",),
     "ctypes": ("tlsproxy.chassis.heap", "tlsproxy.chassis.hardening"),
 }
@@ -308,6 +335,52 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     ),
     "tlsproxy.__main__": ("tlsproxy.cli",),
     "tlsproxy.companions": (),
+    "tlsproxy.companions.rollout": ("tlsproxy.companions.rollout", "tlsproxy.chassis.measures"),
+    "tlsproxy.companions.configsync.contract": (
+        "tlsproxy.companions.configsync",
+        "tlsproxy.companions.rollout",
+        "tlsproxy.chassis",
+    ),
+    "tlsproxy.companions.configsync.file_data": (),
+    "tlsproxy.companions.configsync.yaml_documents": ("tlsproxy.companions.configsync.file_data",),
+    "tlsproxy.companions.configsync.parsers": (
+        "tlsproxy.companions.configsync.file_data",
+        "tlsproxy.companions.configsync.yaml_documents",
+    ),
+    "tlsproxy.companions.configsync.schemas": (
+        "tlsproxy.companions.configsync.file_data",
+        "tlsproxy.companions.configsync.parsers",
+    ),
+    "tlsproxy.companions.configsync.formats": (),
+    "tlsproxy.companions.configsync.check_process": (
+        "tlsproxy.companions.configsync.file_data",
+        "tlsproxy.companions.configsync.formats",
+        "tlsproxy.companions.configsync.parsers",
+        "tlsproxy.companions.configsync.schemas",
+    ),
+    "tlsproxy.companions.configsync.checking": (
+        "tlsproxy.companions.configsync.check_process",  # its exit statuses: what it loads, it loads when it runs
+        "tlsproxy.companions.configsync.formats",
+        "tlsproxy.companions.rollout.commands",
+    ),
+    "tlsproxy.companions.rollout.addresses": ("tlsproxy.chassis.app_address",),
+    "tlsproxy.companions.rollout.processes": (),
+    "tlsproxy.companions.rollout.commands": ("tlsproxy.companions.rollout.processes",),
+    "tlsproxy.companions.rollout.telling": (
+        "tlsproxy.chassis.admin.app_check",
+        "tlsproxy.companions.rollout.addresses",
+        "tlsproxy.companions.rollout.commands",
+        "tlsproxy.companions.rollout.processes",
+    ),
+    "tlsproxy.companions.rollout.watching": (
+        "tlsproxy.chassis.admin.app_check",
+        "tlsproxy.companions.rollout.addresses",
+    ),
+    "tlsproxy.companions.configsync.sources": (
+        "tlsproxy.companions.configsync.sources",
+        "tlsproxy.chassis.kinds",
+        *SHARED,
+    ),
     "tlsproxy.companions.topz": ("tlsproxy.companions.topz",),
     "tlsproxy.companions.topz.check": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
     "tlsproxy.companions.topz.contract": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
@@ -356,6 +429,12 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.workers.sums": CLOCKS_AND_MORE,
     "tlsproxy.workers.messages": CLOCKS_AND_MORE,
     "tlsproxy.chassis.app_address": CLOCKS_AND_MORE,
+    "tlsproxy.companions.rollout.addresses": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.file_data": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.formats": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.parsers": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.schemas": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.yaml_documents": CLOCKS_AND_MORE,
     "tlsproxy.proxy_protocol": CLOCKS_AND_MORE,
     "tlsproxy.chassis.repeats": CLOCKS_AND_MORE,
     "tlsproxy.client_rules": CLOCKS_AND_MORE,
@@ -379,6 +458,10 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.import_nginx.images": CLOCKS_AND_MORE,
     "tlsproxy.import_nginx.report": CLOCKS_AND_MORE,
     "tlsproxy.import_nginx.servers": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.sources.addresses": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.sources.content": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.sources.events": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.sources.shapes": CLOCKS_AND_MORE,
     "tlsproxy.companions.topz.containers": CLOCKS_AND_MORE,
     "tlsproxy.companions.topz.data": CLOCKS_AND_MORE,
     "tlsproxy.companions.topz.columns": CLOCKS_AND_MORE,
@@ -396,6 +479,7 @@ PURE: Mapping[str, frozenset[str]] = {
 READS_ENVIRONMENT = (
     "tlsproxy.chassis.environment",
     "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
+    "tlsproxy.companions.rollout.commands",  # hands PATH, LANG and HOME on
     "tlsproxy.companions.topz.check",  # the same
 )
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
@@ -487,7 +571,9 @@ def test_the_proxy_knows_no_companion() -> None:
     companions = {name.split(".")[2] for name in MODULES if name.startswith("tlsproxy.companions.")}
     for companion in companions:
         own = (f"tlsproxy.companions.{companion}",)
-        others = [name for name in MODULES if not within(name, own)]
+        # What several are built on is known to those.
+        knowers = ("tlsproxy.companions",) if companion == "rollout" else own
+        others = [name for name in MODULES if not within(name, knowers)]
         assert [name for name in others if any(within(known, own) for known in knowing[name])] == []
 
 

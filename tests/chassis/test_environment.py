@@ -254,6 +254,12 @@ def test_pasted_key_is_taken_for_nothing_else() -> None:
     assert "TOPZ_TITLE=***: must be" in str(error)
 
 
+def test_credentials_in_a_url_are_masked() -> None:
+    """A value that is refused is quoted without user and password, in each URL that it holds."""
+    error = refused({"TOPZ_SORT": "https://user:pw@host/x,http://pw@other?a=b@c"})
+    assert "TOPZ_SORT='https://***@host/x,http://***@other?a=b@c': must be" in str(error)
+
+
 # Unknown names.
 
 

@@ -30,3 +30,9 @@ def test_kinds_that_clients_make_are_bounded() -> None:
     assert repeats.untold("client 0", 2.0) is None
     assert repeats.untold("a new one", 12.0) == 0
     assert repeats.untold("client 2999", 12.0) == 0
+
+
+def test_how_often_is_told_may_be_said() -> None:
+    """What lasts for hours is told again less often than what is over in a minute."""
+    repeats = Repeats(600.0)
+    assert [repeats.untold("a", now) for now in (0.0, 20.0, 599.0, 601.0)] == [0, None, None, 2]

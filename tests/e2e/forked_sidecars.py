@@ -3,8 +3,8 @@
 Imports are nine tenths of the CPU that a start takes, and the tests start hundreds. Whatever comes after the imports is
 that of `tlsproxy run`: such a process has an environment, descriptors, signals and an exit status of its own.
 
-`python -m tests.e2e.forked_sidecars N` is the process that forks, asked over the socket N: a message is an environment
-as JSON, with descriptors for standard output, standard error and the exit status; the answer is a PID.
+`python -m tests.e2e.forked_sidecars N PROGRAM` is the process that forks, asked over the socket N: a message is an
+environment as JSON, with descriptors for standard output, standard error and the exit status; the answer is a PID.
 """
 
 import gc
@@ -19,15 +19,24 @@ from importlib import import_module
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-IMPORTED = (
-    "tlsproxy.cli",
-    "tlsproxy.settings",
-    "tlsproxy.sidecar",
-    "tlsproxy.tls.first_look",
-    "tlsproxy.chassis.admin.metrics",
-    "uvloop",
-)
-"""By the process that forks alone; those who ask for forks have no need of them."""
+IMPORTED = {
+    "tlsproxy": (
+        "tlsproxy.cli",
+        "tlsproxy.settings",
+        "tlsproxy.sidecar",
+        "tlsproxy.tls.first_look",
+        "tlsproxy.chassis.admin.metrics",
+        "uvloop",
+    ),
+    "configsync": (
+        "tlsproxy.companions.configsync.cli",
+        "tlsproxy.companions.configsync.settings",
+        "tlsproxy.companions.configsync.program",
+        "tlsproxy.chassis.admin.metrics",
+    ),
+}
+"""By program, its command line first: by the process that forks alone; those who ask for forks have no need of them."""
+SPARING_CLIENT = ("tlsproxy",)
 LONGEST = 128 * 1024
 """Bytes of a message."""
 
@@ -71,11 +80,11 @@ class Forked:
 class Forks:
     """The process that forks them, from its first use to `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "tlsproxy") -> None:
         self._asking, answering = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with answering:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.e2e.forked_sidecars", str(answering.fileno())],
+                [sys.executable, "-m", "tests.e2e.forked_sidecars", str(answering.fileno()), program],
                 env={name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
@@ -84,7 +93,7 @@ class Forks:
             )
 
     def start(self, environment: Mapping[str, str], output: int, errors: int) -> Forked:
-        """`tlsproxy run` with this environment and nothing else of one."""
+        """The program's `run` with this environment and nothing else of one."""
         ended, end = os.pipe()
         try:
             socket.send_fds(self._asking, [json.dumps(dict(environment)).encode()], [output, errors, end])
@@ -98,10 +107,11 @@ class Forks:
         self._process.wait()
 
 
-def main(descriptor: int) -> int:
+def main(descriptor: int, program: str) -> int:
     """Import, and fork at each message; the exit status, a fork's being its sidecar's."""
-    import_module("tlsproxy.chassis.imports").spare_client("aiohttp")
-    for name in IMPORTED:
+    if program in SPARING_CLIENT:
+        import_module("tlsproxy.chassis.imports").spare_client("aiohttp")
+    for name in IMPORTED[program]:
         import_module(name)
     gc.freeze()  # or each fork would copy what it looks at
     environment = fork_when_asked(socket.socket(fileno=descriptor))
@@ -109,7 +119,7 @@ def main(descriptor: int) -> int:
         return 0
     os.environ.clear()
     os.environ.update(environment)
-    status: int = import_module("tlsproxy.cli").main(["run"])
+    status: int = import_module(IMPORTED[program][0]).main(["run"])
     return status
 
 
@@ -148,4 +158,4 @@ def keep_streams(output: int, errors: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2]))

@@ -27,6 +27,7 @@ _PRIVATE_KEY = ("PRIVATE KEY", "LS0tLS1CRUdJ")
 """Of PEM's first and last line (RFC 7468), whatever the kind; and how PEM begins as the data of a Secret, in base64."""
 _LONGEST_TOLD = 300
 """Characters of a value that are repeated: a file's content in place of its name would bury what is wrong with it."""
+_USER_IN_URL = re.compile(r"//[^/?#@,\s]*@")
 
 SECRET: Kind[SecretText | None] = Kind(
     "secret", "text, which is shown nowhere", SecretText, lambda secret: MASK if secret else ""
@@ -396,7 +397,7 @@ def _problem(variable: Variable, given: _Given | None, reason: ValueError) -> Pr
         masked = False
     else:
         name, masked = given.name, _hidden(variable, given.value)
-        value = MASK if masked else _told(repr(given.value))
+        value = MASK if masked else _told(repr(_USER_IN_URL.sub(f"//{MASK}@", given.value)))
     parts = [] if masked or not str(reason) else [_told(str(reason))]
     if name != variable.name:
         parts.append(f"{name} is an old name, write {variable.name}")

@@ -4,6 +4,8 @@ To be told before the rest is imported, by programs that serve; others may impor
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec
 
 
@@ -20,3 +22,23 @@ def spare_client(name: str) -> None:
     package = module_from_spec(spec)
     package.__version__ = ""  # type: ignore[attr-defined]  # a module's own, and not every module has one
     sys.modules[name] = package
+
+
+@contextmanager
+def sparing_authorities() -> Iterator[None]:
+    """Around the import of aiohttp's client, by who hands it a context with each request.
+
+    It makes two contexts of its own at once, and has both read every CA that the system trusts: 50 ms, and 2 MB. Those
+    trust nobody then, so that a request without a context of its own would fail, and be no less safe.
+    """
+    from ssl import SSLContext  # noqa: PLC0415 - those who speak no TLS never come here
+
+    SSLContext.set_default_verify_paths = _read_nothing  # type: ignore[method-assign]  # its own is inherited
+    try:
+        yield
+    finally:
+        del SSLContext.set_default_verify_paths
+
+
+def _read_nothing(_: object) -> None:
+    pass

@@ -189,9 +189,17 @@ def build_measure(program: str, **linked: str) -> Measure:
     return Measure(name, "gauge", help_, tuple(versions), {tuple(versions.values()): 1})
 
 
-def run(life: Life, make: Callable[[Life], Program]) -> Exit:
-    """Run a program on the fastest event loop that there is; returns the process's exit status."""
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+def run(
+    life: Life, make: Callable[[Life], Program], new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> Exit:
+    """Run a program; returns the process's exit status.
+
+    Args:
+        life: the process's.
+        make: makes the program, on its loop.
+        new_loop: makes the loop; None: the fastest that there is.
+    """
+    with asyncio.Runner(loop_factory=new_loop or loop_factory()) as runner:
         try:
             return runner.run(_run(life, make))
         finally:

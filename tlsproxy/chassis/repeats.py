@@ -8,9 +8,14 @@ _OTHERS = ""
 
 
 class Repeats:
-    """What was told, by its kind."""
+    """What was told, by its kind.
 
-    def __init__(self) -> None:
+    Args:
+        again_after: seconds after which a kind is told again.
+    """
+
+    def __init__(self, again_after: float = _AGAIN_AFTER) -> None:
+        self._again_after = again_after
         self._told: dict[str, tuple[float, int]] = {}
 
     def untold(self, kind: str, now: float) -> int | None:
@@ -21,10 +26,10 @@ class Repeats:
             now: a monotonic time, in seconds.
         """
         if kind not in self._told and len(self._told) >= _KINDS:
-            self._told = {kind: told for kind, told in self._told.items() if now - told[0] < _AGAIN_AFTER}
+            self._told = {kind: told for kind, told in self._told.items() if now - told[0] < self._again_after}
             kind = kind if len(self._told) < _KINDS else _OTHERS
-        since, untold = self._told.get(kind, (-_AGAIN_AFTER, 0))
-        if now - since < _AGAIN_AFTER:
+        since, untold = self._told.get(kind, (-self._again_after, 0))
+        if now - since < self._again_after:
             self._told[kind] = since, untold + 1
             return None
         self._told[kind] = now, 0

@@ -1,1 +1,1 @@
-"""The other sidecars of the family: programs of their own on the chassis, of which the proxy knows nothing."""
+"""Sidecars beside the proxy: small programs of their own on the same chassis, of which the proxy knows nothing."""

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pytest
 import uvloop
 
-from tlsproxy.chassis.admin.app_check import SharedCheck, SteadyCheck, check_app, is_closed
+from tlsproxy.chassis.admin.app_check import SharedCheck, SteadyCheck, check_app, is_closed, request
 from tlsproxy.chassis.admin.health import Condition
 from tlsproxy.chassis.app_address import AppAddress
 
@@ -130,6 +130,20 @@ def test_unix_socket(check: Callable[..., Condition], tmp_path: Path) -> None:
         assert check(address, "/healthz").ok
 
 
+def test_request_of_any_kind() -> None:
+    """A request with a method and fields of its own gives the status, whatever it is, and says that it has no body."""
+    seen = []
+
+    def behave(connection: socket.socket) -> None:
+        seen.append(connection.recv(4096))
+        connection.sendall(b"HTTP/1.1 503 X\r\n\r\n")
+
+    with app(behave) as address:
+        assert asyncio.run(request(address, "POST", "/reload", 5, {"Release": "v7"})) == 503
+    assert seen[0].startswith(b"POST /reload HTTP/1.1\r\n")
+    assert seen[0].endswith(b"\r\nContent-Length: 0\r\nRelease: v7\r\n\r\n")
+
+
 def test_unix_socket_missing(check: Callable[..., Condition], tmp_path: Path) -> None:
     """A path where no socket lies is named as such."""
     path = str(tmp_path / "none.sock")
@@ -149,8 +163,8 @@ def test_off() -> None:
         (b"HTTP/1.1 204\r\n\r\n", ""),
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "answered 503 to GET /healthz?full=1"),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "answered 404 to GET /healthz?full=1"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "answered GET /healthz?full=1 with something that is not HTTP/1"),
-        (b"x" * 20000, "answered GET /healthz?full=1 with something that is not HTTP/1"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "answered with something that is not HTTP/1"),
+        (b"x" * 20000, "answered with something that is not HTTP/1"),
         (b"", "closed the connection without an answer"),
     ],
 )
@@ -172,6 +186,7 @@ def test_request() -> None:
         assert asyncio.run(check_app(address, "/healthz", 5)).ok
     head = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{address.port}\r\n"
     assert seen[0].startswith(head.encode())
+    assert b"Content-Length" not in seen[0]
     assert b"Connection: close\r\n" in seen[0]
 
 

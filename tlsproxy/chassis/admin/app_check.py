@@ -1,7 +1,7 @@
-"""What readiness asks of the app: does its port open, or does a path of it answer.
+"""What is asked of the app: does its port open, what does a path of it answer.
 
 Plain sockets, so that a refused connection keeps its own error whatever the loop and the number of addresses.
-Knows nothing of the sidecar that forwards to the app.
+Knows nothing of the sidecar that stands beside the app.
 """
 
 import asyncio
@@ -9,8 +9,8 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from tlsproxy.chassis.admin.health import Condition
@@ -39,15 +39,46 @@ async def check_app(address: AppAddress, how: str, within: float) -> Condition:
     if how == "off":
         return Condition("app", ok=True)
     try:
-        async with asyncio.timeout(within):
-            trouble = await _ask(address, how)
-    except TimeoutError:
-        trouble = f"timed out after {within:g}s"
-    except OSError as error:
-        trouble = _reason(error, address)
-    except UnicodeError:  # from IDNA, before any look-up
-        trouble = f"{address.host} is not a host name"
-    return Condition("app", ok=not trouble, detail=trouble)
+        if how == "tcp":
+            await open_to(address, within)
+        elif (status := await request(address, "GET", how, within)) >= 400:
+            return Condition("app", ok=False, detail=f"answered {status} to GET {how}")
+    except NoAnswerError as error:
+        return Condition("app", ok=False, detail=str(error))
+    return Condition("app", ok=True)
+
+
+class NoAnswerError(Exception):
+    """The app can't be reached, or says nothing that is HTTP; the message is why, in plain words."""
+
+
+async def open_to(address: AppAddress, within: float) -> None:
+    """Open a connection and close it.
+
+    Raises:
+        NoAnswerError: nobody takes it within so many seconds.
+    """
+    async with _connected(address, within):
+        pass
+
+
+async def request(
+    address: AppAddress, method: str, path: str, within: float, fields: Mapping[str, str] | None = None
+) -> int:
+    """The status that the app answers a request without a body with.
+
+    Args:
+        address: where it listens.
+        method: such as GET.
+        path: with its query, in the form in which it goes over the wire.
+        within: seconds for the whole of it.
+        fields: sent besides Host, User-Agent and Connection; names and values are the caller's to have checked.
+
+    Raises:
+        NoAnswerError: there is no such status.
+    """
+    async with _connected(address, within) as connection:
+        return await _ask(connection, address, method, path, fields or {})
 
 
 class SteadyCheck:
@@ -124,10 +155,19 @@ async def is_closed(address: AppAddress, within: float) -> bool:
     return False
 
 
-async def _ask(address: AppAddress, how: str) -> str:
-    """What is wrong; empty when nothing is."""
-    with await _connect(address) as connection:
-        return "" if how == "tcp" else await _get(connection, how, _authority(address))
+@asynccontextmanager
+async def _connected(address: AppAddress, within: float) -> AsyncIterator[socket.socket]:
+    """A connection for so many seconds; what goes wrong with it is a NoAnswerError."""
+    try:
+        async with asyncio.timeout(within):
+            with await _connect(address) as connection:
+                yield connection
+    except TimeoutError:
+        raise NoAnswerError(f"timed out after {within:g}s") from None
+    except OSError as error:
+        raise NoAnswerError(_reason(error, address)) from error
+    except UnicodeError:  # from IDNA, before any look-up
+        raise NoAnswerError(f"{address.host} is not a host name") from None
 
 
 async def _connect(address: AppAddress) -> socket.socket:
@@ -155,23 +195,30 @@ async def _connect_to(family: int, target: str | tuple[object, ...]) -> socket.s
     return connection
 
 
-async def _get(connection: socket.socket, path: str, authority: str) -> str:
-    """What is wrong with the app's answer to a GET; empty when nothing is."""
+async def _ask(
+    connection: socket.socket, address: AppAddress, method: str, path: str, fields: Mapping[str, str]
+) -> int:
     loop = asyncio.get_running_loop()
-    head = f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: tlsproxy\r\nConnection: close\r\n\r\n"
-    await loop.sock_sendall(connection, head.encode())
+    await loop.sock_sendall(connection, _head(address, method, path, fields))
     answer = b""
     while b"\n" not in answer and len(answer) < _PIECE:
         piece = await loop.sock_recv(connection, _PIECE)
         if not piece:
-            return "closed the connection without an answer"
+            raise NoAnswerError("closed the connection without an answer")
         answer += piece
     status_line = _STATUS_LINE.match(answer)
     if status_line is None:
-        return f"answered GET {path} with something that is not HTTP/1"
+        raise NoAnswerError("answered with something that is not HTTP/1")
     await _drain(connection)
-    status = int(status_line[1])
-    return "" if status < 400 else f"answered {status} to GET {path}"
+    return int(status_line[1])
+
+
+def _head(address: AppAddress, method: str, path: str, fields: Mapping[str, str]) -> bytes:
+    # Only methods that have a body by their meaning are to say that there is none (RFC 9110, 8.6).
+    length = {} if method in ("GET", "HEAD", "DELETE") else {"Content-Length": "0"}
+    sent = {"Host": _authority(address), "User-Agent": "tlsproxy", "Connection": "close", **length, **fields}
+    lines = (f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()))
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 
 async def _drain(connection: socket.socket) -> None:

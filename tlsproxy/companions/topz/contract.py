@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from tlsproxy.chassis import documents
 from tlsproxy.chassis.documents import Listing, Surface
-from tlsproxy.chassis.exits import Exit
 from tlsproxy.chassis.measures import Measure
 from tlsproxy.companions.topz.settings import Settings
 from tlsproxy.companions.topz.verbs import WORDS
@@ -96,30 +96,17 @@ JSON_CONTAINER = {
 SURFACE = Surface(
     settings=Settings,
     words=WORDS,
-    exit_statuses={
-        Exit.STOPPED: "stopped as asked",
-        Exit.FAILED: "anything that has no status of its own",
-        Exit.SETTINGS: "bad settings; the message lists every bad variable",
-        Exit.PORT: "a listening port could not be had",
-    },
+    exit_statuses=documents.EXIT_STATUSES,
     ports={
         "TOPZ_PORT": "the page, over plain HTTP",
         "TOPZ_ADMIN_PORT": "probes and Prometheus, over plain HTTP",
     },
-    endpoints={
-        "/livez": "whether the process is alive",
-        "/startupz": "200 once the page's port is open",
-        "/readyz": "200 while processes can be looked at, else 503; one line for each condition",
-        "/status": "JSON: version, uptime, effective settings, where the page is, what looking has cost",
-        "/metrics": "Prometheus' text format: the metrics below, and the process_* family",
-    },
-    signals={
-        "SIGTERM": "stop, after DRAIN_DELAY, with exit status 0; a second one stops at once",
-        "SIGINT": "the same without DRAIN_DELAY",
-        "SIGHUP": "nothing: files are read when they are used",
-        "SIGUSR2": "nothing",
-        "SIGUSR1": "write the stacks of all tasks to standard error",
-    },
+    endpoints=documents.endpoints(
+        started="the page's port is open",
+        ready="processes can be looked at",
+        status="where the page is, what looking has cost",
+    ),
+    signals=documents.SIGNALS,
     measures=_measures,
     labels_by_events=_pressure_labels,
     free_labels=frozenset({"container", "id", "resource", "kind"}),

@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from tests.companions.topz.running import PROGRAM
+from tests.e2e.leftovers import processes_with
 from tests.e2e.polling import wait_until
 from tests.e2e.sidecar_process import PROJECT
-from tlsproxy.companions.topz.processes import pids
 
 
 def test_the_transcript(tmp_path: Path) -> None:
@@ -33,12 +31,4 @@ def test_the_transcript(tmp_path: Path) -> None:
     assert "tlsproxy.companions.topz.demo.app worker" in ended.stdout
     assert "Authorization: Bearer" in ended.stdout
     assert list(tmp_path.iterdir()) == []
-    wait_until(lambda: not list(left_behind(tmp_path)), "its processes have ended")
-
-
-def left_behind(directory: Path) -> Iterator[int]:
-    """Processes that have the variables of this test."""
-    for pid in pids("/proc"):
-        with suppress(OSError):
-            if f"TMPDIR={directory}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes():
-                yield pid
+    wait_until(lambda: not list(processes_with("TMPDIR", str(tmp_path))), "its processes have ended")

@@ -1,0 +1,46 @@
+"""`configsync check`: everything that the settings name is looked at, and nothing is changed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.companions.companion_process import run
+from tests.companions.configsync.e2e.config_api import ConfigApi
+from tests.e2e.ports import free_port
+
+
+def check(api: ConfigApi, directory: Path, **settings: object) -> tuple[int, str]:
+    ports = {"ADMIN_HOST": "127.0.0.1", "ADMIN_PORT": free_port(), "CONTROL_PORT": free_port()}
+    given = {"SOURCES": f"app.json={api.url}/app.json", "DIR": directory, **ports, **settings}
+    done = run("configsync", "check", **given)
+    return done.returncode, done.stdout
+
+
+def test_all_is_well(api: ConfigApi, tmp_path: Path) -> None:
+    """Each thing has a line, an app that is not there is a note, and the volume is as it was."""
+    api.put("/app.json", {"number": 1})
+    status, told = check(api, tmp_path, TELL="signal", TELL_PROCESS="name:no-such-app", CHECK_COMMAND="cat app.json")
+    assert status == 0
+    for what in ("settings: valid", f"{api.url}/app.json: 1 file", ": app.json", "can be written", ": free"):
+        assert what in told
+    assert "no-such-app" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_wrong(api: ConfigApi, tmp_path: Path) -> None:
+    """All of it is told at once: a bad file, a volume that is none."""
+    api.put("/app.json", b"{")
+    status, told = check(api, tmp_path / "nowhere")
+    assert status == 1
+    assert "version: app.json: line 1" in told
+    assert "is no directory" in told
+
+
+@pytest.mark.parametrize("asked", ["/no-such"])
+def test_a_source_that_gives_nothing(api: ConfigApi, tmp_path: Path, asked: str) -> None:
+    """Why is said."""
+    status, told = check(api, tmp_path, SOURCES=f"app.json={api.url}{asked}")
+    assert status == 1
+    assert "there is nothing at that address (status 404)" in told
+    assert os.listdir(tmp_path) == []
