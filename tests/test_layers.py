@@ -13,7 +13,7 @@ import pytest
 import tlsproxy
 
 ROOT = Path(tlsproxy.__file__).parent
-FREE = ("tlsproxy.demo",)
+FREE = ("tlsproxy.demo", "tlsproxy.companions.configsync.demo")
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": (
@@ -32,15 +32,22 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.sidecar",  # says OpenSSL's version when it starts and as a metric; opens no TLS
         "tlsproxy.serving",  # names a type
         "tlsproxy.companions.configsync.sources.credentials",
+        "tlsproxy.chassis.imports",  # has aiohttp's client read no CAs; opens no TLS
     ),
     "cryptography": ("tlsproxy.tls",),
-    "pydantic": ("tlsproxy.settings", "tlsproxy.chassis.environment"),
+    "pydantic": (
+        "tlsproxy.settings",
+        "tlsproxy.chassis.environment",
+        "tlsproxy.companions.rollout.variables",
+        "tlsproxy.companions.configsync.settings",
+    ),
     "pydantic_settings": ("tlsproxy.chassis.environment",),
     "pydantic_core": ("tlsproxy.chassis.environment",),
     "annotated_types": (
         "tlsproxy.settings",
         "tlsproxy.chassis.environment",
         "tlsproxy.chassis.kinds",  # bounds as plain values; they are pydantic's words, and nothing of it
+        "tlsproxy.companions.rollout.variables",
     ),
     "prometheus_client": ("tlsproxy.chassis.admin.metrics",),
     "watchfiles": ("tlsproxy.tls.watch",),
@@ -86,6 +93,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.configsync.sources.http",
         "tlsproxy.companions.configsync.sources.kubernetes",
         "tlsproxy.companions.rollout.threads",
+        "tlsproxy.companions.configsync.check",
+        "tlsproxy.companions.configsync.program",
     ),
     "socket": (
         "tlsproxy.admission",  # names a type
@@ -97,6 +106,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.serving",  # names a type
         "tlsproxy.workers",
         "tlsproxy.proxy.tunnel",  # ends the app's connection with a reset
+        "tlsproxy.companions.configsync.control",  # names a type
     ),
     "select": ("tlsproxy.proxy.upstream", "tlsproxy.chassis.output", "tlsproxy.workers.nursery"),
     "signal": (
@@ -110,6 +120,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.rollout.processes",
         "tlsproxy.companions.rollout.commands",
         "tlsproxy.companions.rollout.telling",
+        "tlsproxy.companions.rollout.variables",  # names a type
+        "tlsproxy.companions.configsync.program",
     ),
     "yaml": ("tlsproxy.companions.configsync.yaml_documents",),
     "jsonschema": ("tlsproxy.companions.configsync.schemas",),
@@ -145,6 +157,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.chassis.kinds": (),
     "tlsproxy.chassis.secrets": (),
     "tlsproxy.chassis.environment": ("tlsproxy.chassis.kinds", "tlsproxy.chassis.secrets"),
+    "tlsproxy.chassis.everywhere": ("tlsproxy.chassis.environment", "tlsproxy.chassis.kinds"),
     "tlsproxy.chassis.verbs": (),
     "tlsproxy.chassis.documents": (
         "tlsproxy.chassis.environment",
@@ -328,6 +341,56 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.__main__": ("tlsproxy.cli",),
     "tlsproxy.companions": (),
     "tlsproxy.companions.rollout": ("tlsproxy.companions.rollout", "tlsproxy.chassis.measures"),
+    "tlsproxy.companions.rollout.rollout": ("tlsproxy.companions.rollout", *SHARED),
+    "tlsproxy.companions.rollout.variables": (
+        "tlsproxy.chassis.environment",
+        "tlsproxy.chassis.kinds",
+        "tlsproxy.companions.rollout",
+    ),
+    "tlsproxy.companions.configsync.__main__": ("tlsproxy.companions.configsync.cli",),
+    "tlsproxy.companions.configsync.cli": ("tlsproxy.chassis", "tlsproxy.companions.configsync"),
+    "tlsproxy.companions.configsync.words": ("tlsproxy.chassis.verbs",),
+    "tlsproxy.companions.configsync.settings": (
+        "tlsproxy.chassis.environment",
+        "tlsproxy.chassis.everywhere",
+        "tlsproxy.chassis.kinds",
+        "tlsproxy.chassis.secrets",
+        "tlsproxy.companions.configsync.formats",
+        "tlsproxy.companions.configsync.sources.addresses",
+        "tlsproxy.companions.rollout.variables",
+    ),
+    "tlsproxy.companions.configsync.version": ("tlsproxy.companions.configsync.sources.content",),
+    "tlsproxy.companions.configsync.assembly": (
+        "tlsproxy.chassis.secrets",
+        "tlsproxy.companions.configsync.checking",
+        "tlsproxy.companions.configsync.formats",
+        "tlsproxy.companions.configsync.settings",
+        "tlsproxy.companions.configsync.sources",
+        "tlsproxy.companions.rollout",
+    ),
+    "tlsproxy.companions.configsync.control": (
+        "tlsproxy.chassis.http_server",
+        "tlsproxy.chassis.secrets",
+        "tlsproxy.companions.configsync.settings",
+        "tlsproxy.companions.rollout",
+    ),
+    "tlsproxy.companions.configsync.asking": (
+        "tlsproxy.chassis.diagnostics",
+        "tlsproxy.chassis.exits",
+        "tlsproxy.chassis.secrets",
+        "tlsproxy.companions.configsync.control",
+        "tlsproxy.companions.configsync.settings",
+    ),
+    "tlsproxy.companions.configsync.program": (
+        "tlsproxy.chassis",
+        "tlsproxy.companions.configsync",
+        "tlsproxy.companions.rollout",
+    ),
+    "tlsproxy.companions.configsync.check": (
+        "tlsproxy.chassis",
+        "tlsproxy.companions.configsync",
+        "tlsproxy.companions.rollout",
+    ),
     "tlsproxy.companions.configsync.file_data": (),
     "tlsproxy.companions.configsync.yaml_documents": ("tlsproxy.companions.configsync.file_data",),
     "tlsproxy.companions.configsync.parsers": (
@@ -366,6 +429,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.companions.configsync.sources": (
         "tlsproxy.companions.configsync.sources",
         "tlsproxy.chassis.kinds",
+        "tlsproxy.chassis.secrets",
         *SHARED,
     ),
 }
@@ -434,6 +498,7 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.import_nginx.report": CLOCKS_AND_MORE,
     "tlsproxy.import_nginx.servers": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.addresses": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.version": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.content": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.events": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.shapes": CLOCKS_AND_MORE,
@@ -446,6 +511,7 @@ READS_ENVIRONMENT = (
     "tlsproxy.chassis.environment",
     "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
     "tlsproxy.companions.rollout.commands",  # hands PATH, LANG and HOME on
+    "tlsproxy.companions.configsync.check",  # as tlsproxy.check
 )
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
 
