@@ -14,6 +14,7 @@ import tlsproxy
 
 ROOT = Path(tlsproxy.__file__).parent
 FREE = ("tlsproxy.demo", "tlsproxy.companions.configsync.demo", "tlsproxy.companions.topz.demo")
+FREE = ("tlsproxy.demo", "tlsproxy.companions.configsync.demo")
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": (
@@ -32,9 +33,16 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.sidecar",  # says OpenSSL's version when it starts and as a metric; opens no TLS
         "tlsproxy.serving",  # names a type
         "tlsproxy.companions.configsync.sources.credentials",
+        "tlsproxy.chassis.imports",  # has aiohttp's client read no CAs; opens no TLS
     ),
     "cryptography": ("tlsproxy.tls",),
     "pydantic": ("tlsproxy.settings", "tlsproxy.chassis.environment", "tlsproxy.companions.topz.settings"),
+    "pydantic": (
+        "tlsproxy.settings",
+        "tlsproxy.chassis.environment",
+        "tlsproxy.companions.rollout.variables",
+        "tlsproxy.companions.configsync.settings",
+    ),
     "pydantic_settings": ("tlsproxy.chassis.environment",),
     "pydantic_core": ("tlsproxy.chassis.environment",),
     "annotated_types": (
@@ -42,6 +50,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.chassis.environment",
         "tlsproxy.chassis.kinds",  # bounds as plain values; they are pydantic's words, and nothing of it
         "tlsproxy.companions.topz.settings",
+        "tlsproxy.companions.rollout.variables",
     ),
     "prometheus_client": ("tlsproxy.chassis.admin.metrics",),
     "watchfiles": ("tlsproxy.tls.watch",),
@@ -90,6 +99,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.topz.looking",
         "tlsproxy.companions.topz.serving",
         "tlsproxy.companions.topz.program",
+        "tlsproxy.companions.configsync.check",
+        "tlsproxy.companions.configsync.program",
     ),
     "socket": (
         "tlsproxy.admission",  # names a type
@@ -101,6 +112,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.serving",  # names a type
         "tlsproxy.workers",
         "tlsproxy.proxy.tunnel",  # ends the app's connection with a reset
+        "tlsproxy.companions.configsync.control",  # names a type
     ),
     "select": ("tlsproxy.proxy.upstream", "tlsproxy.chassis.output", "tlsproxy.workers.nursery"),
     "signal": (
@@ -115,6 +127,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.rollout.commands",
         "tlsproxy.companions.rollout.telling",
         "tlsproxy.companions.topz.program",
+        "tlsproxy.companions.rollout.variables",  # names a type
+        "tlsproxy.companions.configsync.program",
     ),
     "yaml": ("tlsproxy.companions.configsync.yaml_documents",),
     "jsonschema": ("tlsproxy.companions.configsync.schemas",),
@@ -153,6 +167,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.chassis.kinds": (),
     "tlsproxy.chassis.secrets": (),
     "tlsproxy.chassis.environment": ("tlsproxy.chassis.kinds", "tlsproxy.chassis.secrets"),
+    "tlsproxy.chassis.everywhere": ("tlsproxy.chassis.environment", "tlsproxy.chassis.kinds"),
     "tlsproxy.chassis.verbs": (),
     "tlsproxy.chassis.documents": (
         "tlsproxy.chassis.environment",
@@ -340,6 +355,55 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.configsync",
         "tlsproxy.companions.rollout",
         "tlsproxy.chassis",
+    "tlsproxy.companions.rollout.rollout": ("tlsproxy.companions.rollout", *SHARED),
+    "tlsproxy.companions.rollout.variables": (
+        "tlsproxy.chassis.environment",
+        "tlsproxy.chassis.kinds",
+        "tlsproxy.companions.rollout",
+    ),
+    "tlsproxy.companions.configsync.__main__": ("tlsproxy.companions.configsync.cli",),
+    "tlsproxy.companions.configsync.cli": ("tlsproxy.chassis", "tlsproxy.companions.configsync"),
+    "tlsproxy.companions.configsync.words": ("tlsproxy.chassis.verbs",),
+    "tlsproxy.companions.configsync.settings": (
+        "tlsproxy.chassis.environment",
+        "tlsproxy.chassis.everywhere",
+        "tlsproxy.chassis.kinds",
+        "tlsproxy.chassis.secrets",
+        "tlsproxy.companions.configsync.formats",
+        "tlsproxy.companions.configsync.sources.addresses",
+        "tlsproxy.companions.rollout.variables",
+    ),
+    "tlsproxy.companions.configsync.version": ("tlsproxy.companions.configsync.sources.content",),
+    "tlsproxy.companions.configsync.assembly": (
+        "tlsproxy.chassis.secrets",
+        "tlsproxy.companions.configsync.checking",
+        "tlsproxy.companions.configsync.formats",
+        "tlsproxy.companions.configsync.settings",
+        "tlsproxy.companions.configsync.sources",
+        "tlsproxy.companions.rollout",
+    ),
+    "tlsproxy.companions.configsync.control": (
+        "tlsproxy.chassis.http_server",
+        "tlsproxy.chassis.secrets",
+        "tlsproxy.companions.configsync.settings",
+        "tlsproxy.companions.rollout",
+    ),
+    "tlsproxy.companions.configsync.asking": (
+        "tlsproxy.chassis.diagnostics",
+        "tlsproxy.chassis.exits",
+        "tlsproxy.chassis.secrets",
+        "tlsproxy.companions.configsync.control",
+        "tlsproxy.companions.configsync.settings",
+    ),
+    "tlsproxy.companions.configsync.program": (
+        "tlsproxy.chassis",
+        "tlsproxy.companions.configsync",
+        "tlsproxy.companions.rollout",
+    ),
+    "tlsproxy.companions.configsync.check": (
+        "tlsproxy.chassis",
+        "tlsproxy.companions.configsync",
+        "tlsproxy.companions.rollout",
     ),
     "tlsproxy.companions.configsync.file_data": (),
     "tlsproxy.companions.configsync.yaml_documents": ("tlsproxy.companions.configsync.file_data",),
@@ -379,6 +443,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.companions.configsync.sources": (
         "tlsproxy.companions.configsync.sources",
         "tlsproxy.chassis.kinds",
+        "tlsproxy.chassis.secrets",
         *SHARED,
     ),
     "tlsproxy.companions.topz": ("tlsproxy.companions.topz",),
@@ -459,6 +524,7 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.import_nginx.report": CLOCKS_AND_MORE,
     "tlsproxy.import_nginx.servers": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.addresses": CLOCKS_AND_MORE,
+    "tlsproxy.companions.configsync.version": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.content": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.events": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.shapes": CLOCKS_AND_MORE,
@@ -481,6 +547,7 @@ READS_ENVIRONMENT = (
     "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
     "tlsproxy.companions.rollout.commands",  # hands PATH, LANG and HOME on
     "tlsproxy.companions.topz.check",  # the same
+    "tlsproxy.companions.configsync.check",  # as tlsproxy.check
 )
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
 

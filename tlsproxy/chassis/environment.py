@@ -398,7 +398,9 @@ def _problem(variable: Variable, given: _Given | None, reason: ValueError) -> Pr
     else:
         name, masked = given.name, _hidden(variable, given.value)
         value = MASK if masked else _told(repr(_USER_IN_URL.sub(f"//{MASK}@", given.value)))
-    parts = [] if masked or not str(reason) else [_told(str(reason))]
+    # What a conflict says is a rule's own words; any other reason may quote what is to be shown nowhere.
+    shows = str(reason) and (not masked or isinstance(reason, Conflict))
+    parts = [_told(str(reason))] if shows else []
     if name != variable.name:
         parts.append(f"{name} is an old name, write {variable.name}")
     if not isinstance(reason, Conflict):

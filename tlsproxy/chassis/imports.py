@@ -33,7 +33,7 @@ def sparing_authorities() -> Iterator[None]:
     """
     from ssl import SSLContext  # noqa: PLC0415 - those who speak no TLS never come here
 
-    SSLContext.set_default_verify_paths = _read_nothing  # type: ignore[method-assign]  # its own is inherited
+    SSLContext.set_default_verify_paths = _read_nothing  # type: ignore[method-assign,assignment]  # inherited
     try:
         yield
     finally:

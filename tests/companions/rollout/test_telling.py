@@ -17,6 +17,7 @@ from tlsproxy.companions.rollout.addresses import parse_http_url
 from tlsproxy.companions.rollout.processes import Selector
 from tlsproxy.companions.rollout.telling import (
     Command,
+    DeclinedError,
     End,
     HttpRequest,
     Nothing,
@@ -34,6 +35,13 @@ def tell(telling: Telling) -> None:
 
 def failure(telling: Telling) -> str:
     with pytest.raises(TellingError) as caught:
+        tell(telling)
+    return str(caught.value)
+
+
+def refusal(telling: Telling) -> str:
+    """Of an app that was told, and said no."""
+    with pytest.raises(DeclinedError) as caught:
         tell(telling)
     return str(caught.value)
 
@@ -142,7 +150,7 @@ def test_status(number: int, success: tuple[int, ...], good: bool) -> None:
         if good:
             tell(request)
         else:
-            assert failure(request) == f"http://127.0.0.1:{app.number}/reload answered {number} to GET"
+            assert refusal(request) == f"http://127.0.0.1:{app.number}/reload answered {number} to GET"
     assert len(app.asked) == 1
     assert b"Content-Length" not in app.asked[0]
 
@@ -174,7 +182,7 @@ def test_command(tmp_path: Path) -> None:
 
 def test_command_that_fails() -> None:
     """What a command ends with is what is told."""
-    assert failure(Command(("sh", "-c", "echo no such app; exit 1"), 10)) == "sh ended with exit status 1: no such app"
+    assert refusal(Command(("sh", "-c", "echo no such app; exit 1"), 10)) == "sh ended with exit status 1: no such app"
 
 
 def test_touch(tmp_path: Path) -> None:

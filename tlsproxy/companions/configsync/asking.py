@@ -19,12 +19,19 @@ if TYPE_CHECKING:
     from tlsproxy.companions.configsync.settings import Settings
 
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+_LONGEST = 4 * 1024 * 1024  # bytes of an answer
+_LONGEST_REASON = 500  # characters
 _AROUND = 60.0
 """Seconds besides those that a change may take by the settings, twice: it may have to be undone."""
 
 
 class NoAnswerError(Exception):
     """The process that runs does not answer, or not with what was asked for; the message is plain."""
+
+
+_STRANGER = NoAnswerError(
+    "what answers at the control port is not configsync: is CONFIGSYNC_CONTROL_PORT the right one?"
+)
 
 
 def ask(settings: "Settings", verb: str, version: str | None) -> Exit:
@@ -37,33 +44,60 @@ def ask(settings: "Settings", verb: str, version: str | None) -> Exit:
     """
     question = {"by": f"{_user()}, by command", **({"version": version} if version else {})}
     try:
-        came = _asked(settings, "POST", f"/{verb}", question)
+        came = _Told(_asked(settings, "POST", f"/{verb}", question))
+        if verb == "unpin":
+            print("no version is pinned any longer: the next one that comes is taken")
+            return Exit.STOPPED
+        result = came.text("result")
+        print(escape(f"{came.text('name')} {result}{came.detail}"))
     except NoAnswerError as error:
         return _fail(verb, error)
-    if not came:
-        print("no version is pinned any longer: the next one that comes is taken")
-        return Exit.STOPPED
-    detail = f": {came['detail']}" if came.get("detail") else ""
-    print(escape(f"{came['name']} {came['result']}{detail}"))
-    return Exit.STOPPED if came["result"] in {"rolled back", "pinned"} else Exit.FAILED
+    return Exit.STOPPED if result in {"rolled back", "pinned"} else Exit.FAILED
 
 
 def show_history(settings: "Settings") -> Exit:
     """Show the versions, and what became of each, the newest first."""
     try:
-        told = _asked(settings, "GET", "/versions", None)
+        told = _Told(_asked(settings, "GET", "/versions", None))
+        pinned = ", pinned" if told.text("pinned") else ""
+        print(escape(f"current: {told.text('version') or 'none'}{pinned}"))
+        print(escape(f"kept: {', '.join(map(str, told.items('kept'))) or 'none'}"))
+        for entry in map(_Told, told.items("history")):
+            which, became = (
+                f"{entry.text('at')} {entry.text('name')}",
+                f"{entry.text('outcome')}, {entry.text('origin')}",
+            )
+            print(escape(f"{which} {became}{entry.detail}"))
     except NoAnswerError as error:
         return _fail("history", error)
-    pinned = ", pinned" if told["pinned"] else ""
-    print(escape(f"current: {told['version'] or 'none'}{pinned}"))
-    print(escape(f"kept: {', '.join(told['kept']) or 'none'}"))  # type: ignore[arg-type]  # JSON of our own
-    for entry in told["history"]:  # type: ignore[attr-defined]  # JSON of our own
-        detail = f": {entry['detail']}" if entry["detail"] else ""
-        print(escape(f"{entry['at']} {entry['name']} {entry['outcome']}, {entry['origin']}{detail}"))
     return Exit.STOPPED
 
 
-def _asked(settings: "Settings", method: str, path: str, question: Mapping[str, str] | None) -> dict[str, object]:
+class _Told:
+    """An object that the control port told; NoAnswerError where it is none of its."""
+
+    def __init__(self, told: object) -> None:
+        if not isinstance(told, dict):
+            raise _STRANGER
+        self._told = told
+
+    def text(self, name: str) -> str:
+        """Empty where it is null."""
+        if not isinstance(told := self._told.get(name, 0), str | None):
+            raise _STRANGER
+        return told or ""
+
+    def items(self, name: str) -> list[object]:
+        if not isinstance(told := self._told.get(name), list):
+            raise _STRANGER
+        return told
+
+    @property
+    def detail(self) -> str:
+        return f": {detail}" if (detail := self.text("detail")) else ""
+
+
+def _asked(settings: "Settings", method: str, path: str, question: Mapping[str, str] | None) -> object:
     if not settings.control_port:
         raise NoAnswerError("the control port is off (CONFIGSYNC_CONTROL_PORT=0): there is nothing to ask")
     host = _EVERYWHERE.get(settings.control_host, settings.control_host)
@@ -74,7 +108,7 @@ def _asked(settings: "Settings", method: str, path: str, question: Mapping[str, 
         fields = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         connection.request(method, path, json.dumps(question) if question else None, fields)
         answer = connection.getresponse()
-        body = answer.read().decode(errors="replace")
+        body = answer.read(_LONGEST).decode(errors="replace")
     except SecretFileError as error:
         raise NoAnswerError(f"there is no token to show: {error}") from None
     except (OSError, http.client.HTTPException) as error:
@@ -83,9 +117,11 @@ def _asked(settings: "Settings", method: str, path: str, question: Mapping[str, 
     finally:
         connection.close()
     if answer.status != 200:
-        raise NoAnswerError(body.strip() or f"status {answer.status}")
-    told: dict[str, object] = json.loads(body)
-    return told
+        raise NoAnswerError(body.strip()[:_LONGEST_REASON] or f"status {answer.status}")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise _STRANGER from None
 
 
 def _fail(verb: str, error: NoAnswerError) -> Exit:

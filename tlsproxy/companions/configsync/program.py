@@ -40,7 +40,6 @@ _TRY_AGAIN = 1.0
 """Seconds until a change that could not be made, or told of, is tried again; doubled each time, up to RETRY_MAX."""
 _DOWN = 3
 """Failures in a row of a source that an app's start is not held up for, where it has a version; some five seconds."""
-_LOOK = 0.1  # seconds
 _THREADS = 2
 """For the disk, and for names."""
 _REFUSED = frozenset({"rejected", "known bad", "failed", "restored"})
@@ -96,10 +95,9 @@ class Configsync:
             _logger.error("%s", error)  # noqa: TRY400 - the way out matters, not the way in
             return Exit.FAILED
         for number, follower in enumerate(self._followers, 1):
-            self._life.in_background(_for_ever(follower.run), f"source {number}")
+            work = self._fetch_once(follower) if self._settings.one_time else _for_ever(follower.run)
+            self._life.in_background(work, f"source {number}")
         self._life.in_background(_for_ever(self._bring), "changes")
-        if self._settings.one_time:
-            self._life.in_background(self._settle_for_less(), "version from before")
         self._something_to_do.set()
         names = ", ".join(source.name for source in self._sources)
         _logger.info("following %s for %s", names, self._settings.dir)
@@ -180,12 +178,14 @@ class Configsync:
             _logger.warning("version %s was refused; %s, from before, stays", outcome.name, current)
         self._life.end(Exit.FAILED if current is None else Exit.STOPPED)
 
-    async def _settle_for_less(self) -> None:
-        """Where sources do not answer, a version from before is better than none."""
-        while self._rollout.current is None or not any(map(_is_down, self._followers)):
-            await asyncio.sleep(_LOOK)
-        _logger.warning("not all sources can be read; %s, from before, stays", self._rollout.current)
-        self._life.end()
+    async def _fetch_once(self, follower: Follower) -> None:
+        """Until it has answered; where there is a version from before, that is better than to wait for long."""
+        while (retry := await follower.fetch()) is not None:
+            if follower.progress.failures_in_a_row >= _DOWN and self._rollout.current is not None:
+                _logger.warning("%s, from before, stays", self._rollout.current)
+                self._life.end()
+                return
+            await asyncio.sleep(retry)
 
     # ------------------------------------------------------------------ what the admin port tells
 
@@ -241,10 +241,6 @@ class Configsync:
     def processes(self) -> Iterable[int]:
         """None but this one."""
         return ()
-
-
-def _is_down(follower: Follower) -> bool:
-    return follower.progress.failures_in_a_row >= _DOWN
 
 
 def measures(changes: Iterable[Measure], followed: Iterable[progress.Progress]) -> Iterator[Measure]:

@@ -20,7 +20,7 @@ from tlsproxy.chassis.kinds import (
 )
 from tlsproxy.chassis.secrets import SecretText
 from tlsproxy.companions.configsync.formats import parse_formats, parse_schemas
-from tlsproxy.companions.configsync.sources.addresses import SOURCES, Address
+from tlsproxy.companions.configsync.sources.addresses import SOURCES, Address, Origin
 from tlsproxy.companions.rollout.variables import RolloutVariables
 
 
@@ -29,6 +29,8 @@ def _spell_pairs(pairs: tuple[tuple[str, str], ...]) -> str:
         return pairs[0][1]
     return ",".join(f"{pattern}={value}" for pattern, value in pairs)
 
+
+_SHORTEST_TOKEN = 8
 
 FORMATS: Kind[tuple[tuple[str, str], ...]] = Kind(
     "formats",
@@ -143,7 +145,11 @@ class Settings(EverySidecar, RolloutVariables, SourceVariables):
     ] = 8452
     control_token: Annotated[
         Secret | None,
-        About("the token for it; empty: one is made at each start, for the commands in this container", "s3cret"),
+        About(
+            "the token for it, of 8 characters or more; empty: one is made at each start, for the commands in this "
+            "container",
+            "c0rrect-horse",
+        ),
     ] = None
     control_token_file: Annotated[
         FilePath | None, About("a file with it, read again on each use; before CONTROL_TOKEN", "/run/secrets/control")
@@ -176,9 +182,12 @@ class Settings(EverySidecar, RolloutVariables, SourceVariables):
     @field_validator("kubernetes_api")
     @classmethod
     def _is_an_origin(cls, url: str) -> str:
-        if not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?", url):
-            raise ValueError("not of the form https://HOST:PORT")
-        return url
+        try:
+            if re.fullmatch(r"https?://[^/?#@]+", url) and Origin.of(url).host:
+                return url
+        except ValueError:
+            pass
+        raise ValueError("not of the form https://HOST:PORT")
 
     @field_validator("client_key")
     @classmethod
@@ -197,6 +206,6 @@ class Settings(EverySidecar, RolloutVariables, SourceVariables):
     @field_validator("control_token")
     @classmethod
     def _is_long_enough(cls, token: SecretText | None) -> SecretText | None:
-        if token is not None and len(token.reveal()) < 8:
-            raise ValueError("shorter than 8 characters")
+        if token is not None and len(token.reveal()) < _SHORTEST_TOKEN:
+            raise Conflict(f"it is shorter than {_SHORTEST_TOKEN} characters; `openssl rand -hex 16` makes one")
         return token

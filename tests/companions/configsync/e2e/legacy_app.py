@@ -83,7 +83,7 @@ class LegacyApp:
         self.starts = 0
         self.pid_file = directory / "app.pid"
         self.touched = directory / "touched"
-        self._command = [sys.executable, "-S", __file__, configuration, str(port), self.pid_file, self.touched]
+        self._command = [sys.executable, "-S", __file__, *map(str, (configuration, port, self.pid_file, self.touched))]
         self._process: subprocess.Popen[bytes] | None = None
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep)

@@ -47,9 +47,7 @@ def test_a_bad_version_is_never_published(
     wait_until(lambda: configsync.status()["trouble"] is None, "the trouble is over")
 
 
-def test_what_can_not_be_told_is_tried_again(
-    api: ConfigApi, volume: Volume, launch: Launch, tmp_path: Path
-) -> None:
+def test_what_can_not_be_told_is_tried_again(api: ConfigApi, volume: Volume, launch: Launch, tmp_path: Path) -> None:
     """A schema that is not there is no fault of the version's: it is taken once there is one, and said once."""
     api.put("/app.json", {"port": 80})
     configsync = launch(JSON_SCHEMA=tmp_path / "schema.json")

@@ -1,6 +1,5 @@
 """`configsync check`: everything that the settings name is looked at, and nothing is changed."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -43,4 +42,4 @@ def test_a_source_that_gives_nothing(api: ConfigApi, tmp_path: Path, asked: str)
     status, told = check(api, tmp_path, SOURCES=f"app.json={api.url}{asked}")
     assert status == 1
     assert "there is nothing at that address (status 404)" in told
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

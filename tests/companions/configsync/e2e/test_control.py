@@ -16,7 +16,7 @@ from tests.companions.configsync.e2e.volume import Volume
 from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
 
-TOKEN = "a-token-of-the-tests"  # noqa: S105 - of no use elsewhere
+TOKEN = "a-token-of-the-tests"
 
 
 def ask(configsync: Companion, method: str, path: str, token: str = TOKEN, body: object = None) -> tuple[int, str]:
@@ -132,9 +132,7 @@ def test_by_command(api: ConfigApi, volume: Volume, launch: Launch) -> None:
     )
 
 
-def test_a_rollback_does_not_wait_for_a_watch(
-    api: ConfigApi, volume: Volume, app: LegacyApp, launch: Launch
-) -> None:
+def test_a_rollback_does_not_wait_for_a_watch(api: ConfigApi, volume: Volume, app: LegacyApp, launch: Launch) -> None:
     """Who rolls back sees that the version is bad, long before its health does."""
     settings = {"HEALTH": f"http://127.0.0.1:{app.port}/healthz", "CONTROL_PORT": free_port(), "CONTROL_TOKEN": TOKEN}
     api.put("/app.json", {"number": 1})

@@ -76,3 +76,4 @@ def test_a_configmap_and_a_secret(volume: Volume, launch: Launch, tmp_path: Path
         assert volume.json("a.json") == [2]
         status = configsync.ask_admin("/status").body.decode() + configsync.stderr()
         assert "first" not in status, "the account's token"
+        configsync.stop()  # before the server, which would leave its watch open

@@ -50,7 +50,7 @@ def test_the_api_is_down_at_a_start(api: ConfigApi, volume: Volume, launch: Laun
     first.stop()
     api.is_down = True
     second = launch(STALE_AFTER="1s")
-    wait_until(lambda: second.is_ready(), "ready with what there is")
+    wait_until(second.is_ready, "ready with what there is")
     wait_until(lambda: "has not answered yet: it closed" in second.readiness(), "it says what is wrong")
     assert volume.json() == {"number": 1}
     wait_until(lambda: not second.is_ready(), "too long")

@@ -1,5 +1,6 @@
 """What is shown to be let in: read anew, checked, and in no message."""
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,11 @@ def test_logins_that_can_not_be_sent(login: tuple[str, str]) -> None:
         Credentials(login=lambda: login).authorization()
 
 
-def test_without_files_the_library_decides() -> None:
-    """The system's CAs are loaded once for all, not again for each source."""
-    assert TlsContext(Credentials()).current() is True
+def test_without_files_the_systems_authorities_are_trusted() -> None:
+    """By a context of our own, which is made once: the library's have read none (chassis/imports)."""
+    tls = TlsContext(Credentials())
+    assert tls.current().verify_mode is ssl.CERT_REQUIRED
+    assert tls.current() is tls.current()
 
 
 def test_a_context_is_made_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ def test_each_of_its_kind() -> None:
 
     async def play() -> list[str]:
         text = "https://h/a?token=x#wait,d/=etcd+https://h/k/,configmap:c,pw=secret:n/s/password"
-        async with asking(text, cluster=Cluster(account=Path("/nowhere"))) as sources:
+        async with asking(text, cluster=Cluster("https://127.0.0.1:1", Path("/nowhere"))) as sources:
             return [source.name for source in sources]
 
     assert asyncio.run(play(), debug=True) == [
