@@ -142,6 +142,21 @@ async def test_small_records_that_gave_way_wait_for_a_pause_to_end(scene: Scene)
     await until(lambda: b"".join(upper.pieces) == NUMBERS[:4000] + b"behind")
 
 
+@staged
+async def test_a_failure_behind_records_that_gave_way_is_the_end(scene: Scene) -> None:
+    """What fails above in a later turn cuts the connection, as the loop does in the first."""
+    client, upper = await scene.connect()
+
+    def exhausted(_: Connection) -> None:
+        if len(upper.pieces) > 1:
+            raise MemoryError
+
+    scene.on_data = exhausted
+    upper.transport.data_received(client.seal(NUMBERS[:4000], 1))
+    assert await upper.lost() == ["made", "lost"]
+    assert isinstance(scene.errors.pop()["exception"], MemoryError)
+
+
 @pytest.mark.parametrize("end", [Connection.close, Connection.abort])
 @staged
 async def test_nothing_is_told_behind_an_end_of_what_gave_way(scene: Scene, end: Callable[[Connection], None]) -> None:
@@ -424,6 +439,21 @@ async def test_the_end_is_told_even_where_memory_has_run_out(scene: Scene) -> No
     assert await upper.lost() == ["made", "lost"]
     await until(lambda: len(scene.errors) == 1)
     assert isinstance(scene.errors.pop()["exception"], MemoryError)
+
+
+@staged
+async def test_no_memory_for_a_context_keeps_no_place(scene: Scene) -> None:
+    """A connection that could not begin is cut in time, and its place is given back."""
+
+    def exhausted() -> ssl.SSLContext:
+        raise MemoryError
+
+    scene.acceptor.context = exhausted
+    await scene.arrive()
+    await until(lambda: len(scene.errors) == 1)
+    assert isinstance(scene.errors.pop()["exception"], MemoryError)
+    scene.later(HANDSHAKE_TIMEOUT + 1)
+    await until(lambda: scene.open == 0)
 
 
 @pytest.mark.parametrize("polite", [True, False], ids=["close_notify", "bare"])

@@ -15,7 +15,7 @@ import math
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Final, Protocol, cast
 
@@ -235,11 +235,12 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Begin, with the context of the moment."""
         acceptor = self._acceptor
         self._tcp = cast("asyncio.Transport", transport)
+        # First: of a connection for whose beginning memory was wanting nobody else would take care.
+        self._set_deadline(acceptor.handshake_timeout)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.began = monotonic()
         self._tls = acceptor.context().wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._set_deadline(acceptor.handshake_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Go on with the handshake when it has its turn, or decrypt."""
@@ -253,8 +254,9 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def go_on(self, data: bytes) -> None:
         """Go on with the handshake, which had to wait for its turn; the client may have gone since."""
-        self.resume_reading()
-        self._shake_on(data)
+        with self._cut_by_failure():
+            self.resume_reading()
+            self._shake_on(data)
 
     def _shake_on(self, data: bytes) -> None:
         """Go on with the handshake, and decrypt what is behind it."""
@@ -304,6 +306,15 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         upper, self._upper = self._upper, None
         if upper is not None:
             upper.connection_lost(exc)
+
+    @contextmanager
+    def _cut_by_failure(self) -> Iterator[None]:
+        """Do what the loop does where `data_received` fails, which knows nothing of a turn that comes later."""
+        try:
+            yield
+        except BaseException:
+            self._tcp.abort()
+            raise
 
     # ------------------------------------------------------------------ the handshake
 
@@ -423,7 +434,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             return
         data, self._put_off = self._put_off, b""
         if self._state == OPEN:
-            self._decrypt(data)
+            with self._cut_by_failure():
+                self._decrypt(data)
         if not self._reading_paused:
             self.resume_reading()
 
