@@ -14,7 +14,6 @@ import tlsproxy
 
 ROOT = Path(tlsproxy.__file__).parent
 FREE = ("tlsproxy.demo", "tlsproxy.companions.configsync.demo", "tlsproxy.companions.topz.demo")
-FREE = ("tlsproxy.demo", "tlsproxy.companions.configsync.demo")
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": (
@@ -36,12 +35,12 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.chassis.imports",  # has aiohttp's client read no CAs; opens no TLS
     ),
     "cryptography": ("tlsproxy.tls",),
-    "pydantic": ("tlsproxy.settings", "tlsproxy.chassis.environment", "tlsproxy.companions.topz.settings"),
     "pydantic": (
         "tlsproxy.settings",
         "tlsproxy.chassis.environment",
         "tlsproxy.companions.rollout.variables",
         "tlsproxy.companions.configsync.settings",
+        "tlsproxy.companions.topz.settings",
     ),
     "pydantic_settings": ("tlsproxy.chassis.environment",),
     "pydantic_core": ("tlsproxy.chassis.environment",),
@@ -355,6 +354,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.configsync",
         "tlsproxy.companions.rollout",
         "tlsproxy.chassis",
+    ),
     "tlsproxy.companions.rollout.rollout": ("tlsproxy.companions.rollout", *SHARED),
     "tlsproxy.companions.rollout.variables": (
         "tlsproxy.chassis.environment",
