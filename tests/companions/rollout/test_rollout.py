@@ -10,8 +10,9 @@ import pytest
 
 from tests.companions.rollout.volume import leftovers, seen
 from tlsproxy.companions.rollout.history import History
+from tlsproxy.companions.rollout.outcomes import Outcome, RefusedError, RolloutError
 from tlsproxy.companions.rollout.releases import ReleaseError, Releases, write_files
-from tlsproxy.companions.rollout.rollout import Outcome, RefusedError, Rollout, RolloutError
+from tlsproxy.companions.rollout.rollout import Rollout
 
 
 class Scene:

@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +19,7 @@ from tests.companions.configsync.e2e.test_kubernetes import cluster
 from tests.companions.configsync.e2e.volume import Volume
 from tests.companions.configsync.sources.api_server import mounted_account
 from tests.companions.configsync.sources.serving import AUTHORITY
-from tests.companions.configsync.sources.test_etcd import started
+from tests.companions.configsync.sources.test_etcd import Etcd, started
 
 CHANGES = 15
 APART = 1.3
@@ -56,13 +56,16 @@ def by_http(directory: Path, fragment: str, **settings: object) -> list[float]:
 
 
 def by_etcd(directory: Path) -> list[float]:
-    with ExitStack() as stack:
-        members = started(directory)
-        etcd = next(members)
-        stack.callback(members.close)
-        etcd.put("/a.json", b"0")
-        stack.enter_context(following(directory, SOURCES=f"etcd+{etcd.url}/a.json"))
-        return times(directory, lambda number: etcd.put("/a.json", str(number).encode()))
+    found = []
+    for etcd in started(directory):
+
+        def put(number: int, etcd: Etcd = etcd) -> None:
+            etcd.put("/a.json", str(number).encode())
+
+        put(0)
+        with following(directory, SOURCES=f"etcd+{etcd.url}/a.json"):
+            found = times(directory, put)
+    return found
 
 
 def by_kubernetes(directory: Path) -> list[float]:
