@@ -20,6 +20,7 @@ WITHOUT_TESTS: Mapping[str, str] = {
     "workers/supervisor.py": "several whole processes: tests/e2e/test_workers.py",
     "settings_kinds.py": "what variables may hold: tests/test_settings.py",
     "proxy/limits.py": "values that carry no behaviour",
+    "companions/rollout/outcomes.py": "values that carry no behaviour",
     "companions/configsync/__main__.py": "two lines around cli",
     "companions/configsync/program.py": "the whole process: tests/companions/configsync/e2e",
     "companions/configsync/words.py": "texts, held by the contract",

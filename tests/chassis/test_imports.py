@@ -18,6 +18,26 @@ print("aiohttp.client" in sys.modules, "aiohttp.connector" in sys.modules)
 """
 
 
+SPARED = """\
+import ssl
+from tlsproxy.chassis.imports import sparing_authorities
+try:
+    with sparing_authorities():
+        import aiohttp.connector
+        raise KeyError
+except KeyError:
+    pass
+print(aiohttp.connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"])
+print("set_default_verify_paths" in vars(ssl.SSLContext))
+"""
+
+
+def test_authorities_are_spared() -> None:
+    """aiohttp's own contexts trust nobody; whatever comes after is as it was, come what may."""
+    done = subprocess.run([sys.executable, "-c", SPARED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "False"]
+
+
 @pytest.mark.parametrize(("first", "has_client"), [("", False), ("import aiohttp", True)])
 def test_the_client_is_spared(first: str, has_client: bool) -> None:
     """What is used of aiohttp loads without its client; where the package is loaded already, that is left alone."""

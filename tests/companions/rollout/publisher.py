@@ -20,8 +20,9 @@ from pathlib import Path
 
 from tests.companions.rollout.volume import Layout, leftovers, seen
 from tlsproxy.companions.rollout.history import History
+from tlsproxy.companions.rollout.outcomes import RefusedError, RolloutError
 from tlsproxy.companions.rollout.releases import Releases, write_files
-from tlsproxy.companions.rollout.rollout import RefusedError, Rollout, RolloutError
+from tlsproxy.companions.rollout.rollout import Rollout
 
 DIED = 77
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "os.chmod", "os.chown", "open")

@@ -10,8 +10,8 @@ from tests.companions.rollout.scripted_port import port, status
 from tests.companions.rollout.test_variables import settings
 from tlsproxy.companions.rollout import assembly
 from tlsproxy.companions.rollout.commands import CommandError
+from tlsproxy.companions.rollout.outcomes import Check, Outcome, RefusedError
 from tlsproxy.companions.rollout.releases import write_files
-from tlsproxy.companions.rollout.rollout import Check, Outcome, RefusedError
 
 
 async def fine(staged: Path) -> None:

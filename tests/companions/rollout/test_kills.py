@@ -1,4 +1,7 @@
-"""Killed at any moment: nothing is ever half visible, and the next process goes on from there."""
+"""Killed at any moment: nothing is ever half visible, and the next process goes on from there.
+
+python -m tests.companions.rollout.test_kills [TIMES]      so many kills for each layout, 200 by default
+"""
 
 import os
 import random
@@ -8,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -62,6 +66,12 @@ def forker() -> Iterator[Forker]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
+    with in_memory() as path:
+        yield path
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
     """A directory, in memory where that can be had."""
     with TemporaryDirectory(dir=IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None) as path:
         yield Path(path)
@@ -177,11 +187,15 @@ def test_nothing_is_half_visible_when_it_is_killed(forker: Forker, place: Path, 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_nothing_is_half_visible_over_two_hundred_kills(forker: Forker, place: Path, layout: Layout) -> None:
-    """The same, for long."""
+def test_nothing_is_half_visible_over_many_kills(forker: Forker, place: Path, layout: Layout) -> None:
+    """The same, for longer; as a program it is for as long as one likes."""
+    kill_often(forker, place, layout, times=50)
+
+
+def kill_often(forker: Forker, place: Path, layout: Layout, times: int) -> None:
     seed = random.randrange(1 << 32)  # noqa: S311 - moments, not secrets
-    reader = kill_at_random(forker, place, layout, times=200, seed=seed)
-    told = f"{layout}: 200 kills, {reader.states} states of {len(reader.versions)} versions, half visible: 0"
+    reader = kill_at_random(forker, place, layout, times, seed)
+    told = f"{layout}: {times} kills, {reader.states} states of {len(reader.versions)} versions, half visible: 0"
     sys.stdout.write(f"{told}; seed {seed}\n")
 
 
@@ -216,3 +230,15 @@ def die_at_each(forker: Forker, place: Path, layout: Layout, refused: bool, stri
     assert status == 0
     assert step > 30
     sys.stdout.write(f"{layout}: died before each of {step} steps, by {stride}\n")
+
+
+def main(times: str = "200") -> None:
+    forker = Forker()
+    for layout in LAYOUTS:
+        with in_memory() as place:
+            kill_often(forker, place, layout, int(times))
+    forker.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

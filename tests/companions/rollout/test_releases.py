@@ -198,9 +198,12 @@ from tlsproxy.companions.rollout.releases import ReleaseError, Releases, write_f
 os.setgroups([])
 os.setgid(4321)
 os.setuid(4321)
-owner = (0, None) if sys.argv[2] else (None, None)
+owner = (0, None) if sys.argv[2] == "root" else (None, None)
 releases = Releases(Path(sys.argv[1]), mode=0o444, dir_mode=0o555, keep=1, owner=owner)
-releases.open()
+try:
+    releases.open()
+except ReleaseError as error:
+    sys.exit(str(error))
 for name in ("1", "2"):
     staged = releases.stage()
     write_files(staged, {"conf.d/a": name.encode()})
@@ -214,10 +217,10 @@ print(releases.names())
 """
 
 
-def as_another_user(owner: str) -> subprocess.CompletedProcess[str]:
+def as_another_user(owner: str, mode: int = 0o777) -> subprocess.CompletedProcess[str]:
     # Not below tmp_path: pytest closes its directory to others each time that it starts.
     with TemporaryDirectory() as volume:
-        Path(volume).chmod(0o777)
+        Path(volume).chmod(mode)
         command = [sys.executable, "-c", AS_ANOTHER, volume, owner]
         return subprocess.run(
             command, capture_output=True, text=True, timeout=50, check=False, cwd=Path(__file__).parents[3]
@@ -229,6 +232,14 @@ def test_an_owner_that_can_not_be_set() -> None:
     """Who is not root is told so, and what the way out is."""
     told = as_another_user("root").stderr
     assert told.startswith("files can't be given to 0: by user 4321: only root sets another user")
+
+
+@AS_ROOT
+def test_a_volume_that_is_somebody_elses() -> None:
+    """The way out is named: a container's user is not root, and an emptyDir is root's unless fsGroup says otherwise."""
+    told = as_another_user("", 0o755).stderr
+    assert "permission denied for user 4321, group 4321: " in told
+    assert "fsGroup" in told
 
 
 @AS_ROOT
@@ -383,7 +394,9 @@ def test_a_volume_that_is_read_only(tmp_path: Path) -> None:
     except subprocess.CalledProcessError:
         pytest.skip("no file system may be mounted here")
     try:
-        with pytest.raises(ReleaseError, match=r"can't open: .*: read-only file system"):
+        with pytest.raises(
+            ReleaseError, match=r"can't open: .*: read-only file system: mount it here without readOnly"
+        ):
             opened(volume)
     finally:
         subprocess.run(["umount", volume], check=True)

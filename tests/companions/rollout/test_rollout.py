@@ -10,8 +10,9 @@ import pytest
 
 from tests.companions.rollout.volume import leftovers, seen
 from tlsproxy.companions.rollout.history import History
+from tlsproxy.companions.rollout.outcomes import Outcome, RefusedError, RolloutError
 from tlsproxy.companions.rollout.releases import ReleaseError, Releases, write_files
-from tlsproxy.companions.rollout.rollout import Outcome, RefusedError, Rollout, RolloutError
+from tlsproxy.companions.rollout.rollout import Rollout
 
 
 class Scene:
@@ -227,6 +228,21 @@ def test_an_app_that_can_not_be_reached_is_told_later(play: Play) -> None:
     play(act)
 
 
+def test_that_an_app_can_not_be_reached_is_said_once(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is tried; another reason is said, too."""
+
+    async def act(scene: Scene) -> None:
+        caplog.clear()
+        for reason in ("no process", "no process", "no pid file"):
+            await told(scene, "tell 2", RuntimeError(reason), "2")
+        assert caplog.messages == [
+            "version 2 is published, but the app was not told: no process",
+            "version 2 is published, but the app was not told: no pid file",
+        ]
+
+    play(act)
+
+
 def test_a_newer_version_takes_the_place_of_one_that_is_not_at_its_end(play: Play) -> None:
     """What is gone back to is not that one, which nobody knows to be good."""
 
@@ -398,6 +414,51 @@ def test_rolling_back(play: Play) -> None:
         assert await scene.offer("2") == Outcome("2", "known bad", "rolled back by ann")
         assert scene.outcomes()[-1] == "1 rolled back"
         assert await scene.rollout.roll_back("ann", "2") == Outcome("2", "rolled back")
+
+    play(act)
+
+
+@pytest.mark.parametrize("asks", ["roll_back", "pin"])
+def test_who_asks_for_another_version_does_not_wait_for_a_watch(play: Play, asks: str) -> None:
+    """The watch ends at once, and so does that of a former version that is being restored."""
+
+    async def act(scene: Scene) -> None:
+        rollout = scene.rollout
+        for number, (fault, held) in enumerate(((None, "watch 2"), ("tell 3", "watch 1"))):
+            scene.faults = {fault: RefusedError("no")} if fault else {}
+            scene.holds = {held: asyncio.Event()}
+            name = str(number + 2)
+            change = asyncio.create_task(scene.offer(name))
+            await happens(scene, held)
+            scene.taken()
+            scene.holds.clear()
+            back = "1" if fault is None else "2"
+            await (rollout.roll_back("ann", back) if asks == "roll_back" else rollout.pin(back, "ann"))
+            assert await change == Outcome(
+                name, "superseded", "another version was asked for" if fault is None else "no"
+            )
+            assert scene.taken() == [f"tell {back}", f"watch {back}"]
+            assert (rollout.current, rollout.unfinished) == (back, None)
+            if asks == "pin":
+                await rollout.unpin("ann")
+
+    play(act)
+
+
+def test_what_can_not_be_asked_for_disturbs_no_watch(play: Play) -> None:
+    """Nor does a pin of what is watched: that waits for the end."""
+
+    async def act(scene: Scene) -> None:
+        scene.holds["watch 2"] = asyncio.Event()
+        change = asyncio.create_task(scene.offer("2"))
+        await happens(scene, "watch 2")
+        with pytest.raises(RolloutError):
+            await scene.rollout.roll_back("ann", "9")
+        pin = asyncio.create_task(scene.rollout.pin("2", "ann"))
+        await asyncio.sleep(0.01)
+        scene.holds["watch 2"].set()
+        assert (await change).result == "published"
+        assert (await pin).result == "pinned"
 
     play(act)
 

@@ -14,7 +14,8 @@ from tlsproxy.companions.configsync.sources.follower import Pace
 from tlsproxy.companions.configsync.sources.kubernetes import Cluster
 from tlsproxy.companions.configsync.sources.opening import opened
 from tlsproxy.companions.rollout import assembly
-from tlsproxy.companions.rollout.rollout import Check, RefusedError, Rollout
+from tlsproxy.companions.rollout.outcomes import Check, RefusedError
+from tlsproxy.companions.rollout.rollout import Rollout
 
 if TYPE_CHECKING:
     from tlsproxy.companions.configsync.settings import Settings
@@ -45,7 +46,7 @@ def _credentials(settings: "Settings") -> Credentials:
 
 def pace(settings: "Settings") -> Pace:
     """How often a source is asked."""
-    return Pace(settings.update_period, apart=min(1.0, settings.update_period), longest_retry=settings.retry_max)
+    return Pace(settings.update_period, longest_retry=settings.retry_max)
 
 
 def rollout(settings: "Settings") -> Rollout:

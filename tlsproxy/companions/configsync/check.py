@@ -19,9 +19,9 @@ from tlsproxy.companions.configsync.checking import UncheckedError
 from tlsproxy.companions.configsync.sources.content import Content, Source, SourceError
 from tlsproxy.companions.configsync.version import ClashError, version_of
 from tlsproxy.companions.rollout.commands import CommandError
+from tlsproxy.companions.rollout.outcomes import RefusedError
 from tlsproxy.companions.rollout.processes import ProcessError, find
 from tlsproxy.companions.rollout.releases import write_files
-from tlsproxy.companions.rollout.rollout import RefusedError
 
 if TYPE_CHECKING:
     from tlsproxy.companions.configsync.settings import Settings

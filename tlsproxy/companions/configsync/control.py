@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from tlsproxy.chassis.http_server import Answer, HttpServer, Paths, Request, answer, bearer, text
 from tlsproxy.chassis.secrets import read_secret, secret_of
 from tlsproxy.companions.rollout.history import HistoryError
+from tlsproxy.companions.rollout.outcomes import Outcome, RolloutError
 from tlsproxy.companions.rollout.releases import ReleaseError
-from tlsproxy.companions.rollout.rollout import Outcome, Rollout, RolloutError
+from tlsproxy.companions.rollout.rollout import Rollout
 
 if TYPE_CHECKING:
     from tlsproxy.companions.configsync.settings import Settings

@@ -28,8 +28,8 @@ from tlsproxy.companions.configsync.sources.follower import Follower
 from tlsproxy.companions.configsync.version import ClashError, Version, version_of
 from tlsproxy.companions.rollout.commands import CommandError
 from tlsproxy.companions.rollout.history import HistoryError
+from tlsproxy.companions.rollout.outcomes import Outcome
 from tlsproxy.companions.rollout.releases import ReleaseError, write_files
-from tlsproxy.companions.rollout.rollout import Outcome
 
 if TYPE_CHECKING:
     from tlsproxy.companions.configsync.settings import Settings
@@ -71,9 +71,9 @@ class Configsync:
         self._life = life
         self._began = monotonic()
         self._sources = assembly.sources(settings)
-        pace = assembly.pace(settings)
+        self._pace = assembly.pace(settings)
         self._followers = tuple(
-            Follower(source, partial(self._take, number), pace) for number, source in enumerate(self._sources)
+            Follower(source, partial(self._take, number), self._pace) for number, source in enumerate(self._sources)
         )
         self._contents: dict[int, Content] = {}
         """By the source's place: two may have the same name."""
@@ -104,7 +104,7 @@ class Configsync:
         return None
 
     def signals(self) -> Mapping[signal.Signals, Callable[[], None]]:
-        """SIGHUP asks all sources at once."""
+        """SIGHUP asks all sources at once, and tries again what could not be done."""
         return {signal.SIGHUP: self._look, signal.SIGUSR2: lambda: None}
 
     async def linger(self, delay: float) -> None:
@@ -124,6 +124,7 @@ class Configsync:
     def _look(self) -> None:
         for follower in self._followers:
             follower.look()
+        self._something_to_do.set()
 
     # ------------------------------------------------------------------ from contents to a change
 
@@ -214,12 +215,13 @@ class Configsync:
     def _answers(self, follower: Follower) -> Condition:
         """Until it has answered once, its time runs from the start: an app with a version from before needs no more."""
         progress = follower.progress
-        since = monotonic() - self._began if progress.age is None else progress.age
-        if not progress.failures_in_a_row and progress.age is not None:
-            return Condition("source", since < self._settings.stale_after, progress.name)
-        ago = "has not answered yet" if progress.age is None else f"has not answered for {since:.0f}s"
-        detail = f"{progress.name} {ago}: {progress.problem or 'it is being asked'}"
-        return Condition("source", since < self._settings.stale_after, detail)
+        # It is asked so often, and what is not due yet is not late.
+        late = monotonic() - self._began if progress.age is None else progress.age - self._pace.longest_period
+        fresh = late < self._settings.stale_after
+        if fresh and progress.age is not None and not progress.problem:
+            return Condition("source", ok=True, detail=progress.name)
+        ago = "has not answered yet" if progress.age is None else f"has not answered for {progress.age:.0f}s"
+        return Condition("source", fresh, f"{progress.name} {ago}: {progress.problem or 'it is being asked'}")
 
     def _moves(self) -> Condition:
         since = self._unfinished_since

@@ -112,7 +112,9 @@ class SourceVariables(Environment):
     stale_after: Annotated[
         Duration,
         About(
-            "/readyz says no when a source has not answered for this long, or a change has stood still so long", "1h"
+            "/readyz says no when a source has not answered for this long after it was due, or when a change has stood "
+            "still so long",
+            "1h",
         ),
     ] = 600.0
     format: Annotated[

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from tlsproxy.companions.rollout import telling
 from tlsproxy.companions.rollout.commands import CommandError, run
 from tlsproxy.companions.rollout.history import History
+from tlsproxy.companions.rollout.outcomes import Check, RefusedError, Tell, Watch
 from tlsproxy.companions.rollout.releases import Releases
-from tlsproxy.companions.rollout.rollout import Check, RefusedError, Rollout, Tell, Watch
+from tlsproxy.companions.rollout.rollout import Rollout
 from tlsproxy.companions.rollout.watching import watch_over
 
 if TYPE_CHECKING:

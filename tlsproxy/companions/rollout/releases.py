@@ -292,15 +292,9 @@ class Releases:
 
 
 def _way_out(number: int | None) -> str:
-    if number == errno.EACCES:
+    if number in (errno.EACCES, errno.EPERM):
         return f" for user {os.geteuid()}, group {os.getegid()}: the volume has to be theirs (in Kubernetes by fsGroup)"
-    return _WAYS_OUT.get(number or 0, "")
-
-
-_WAYS_OUT = {
-    errno.EROFS: ": mount it here without readOnly",
-    errno.EPERM: ": only root can give files to another user, and a group can be given by its members alone",
-}
+    return ": mount it here without readOnly" if number == errno.EROFS else ""
 
 
 def release_path(text: str) -> PurePosixPath:

@@ -7,17 +7,17 @@ versions come from is not known here.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Literal, ParamSpec
+from typing import ParamSpec
 
 from tlsproxy.chassis.measures import Measure
 from tlsproxy.chassis.repeats import Repeats
 from tlsproxy.companions.rollout.history import BecameOf, Change, Entry, History, HistoryError, State, entry_of
+from tlsproxy.companions.rollout.outcomes import Check, Fill, Outcome, RefusedError, RolloutError, Tell, Watch
 from tlsproxy.companions.rollout.releases import ReleaseError, Releases, UnfitError
 from tlsproxy.companions.rollout.tally import Standing, Tally
 from tlsproxy.companions.rollout.threads import whole
@@ -28,57 +28,6 @@ _Arguments = ParamSpec("_Arguments")
 
 _TELL_AGAIN = 600.0
 """Seconds after which what has been wrong since is said again."""
-
-Check = Callable[[Path], Awaitable[None]]
-"""Looks at a release before anybody sees it. RefusedError: it is bad; any other error: that could not be found out."""
-Tell = Callable[[str], Awaitable[None]]
-"""Tells the app of a version. RefusedError: the app won't have it; any other error: the app was not reached."""
-Watch = Callable[[], Awaitable[None]]
-"""Watches the app after it was told; any error: it is not healthy."""
-Fill = Callable[[Path], Awaitable[None]]
-"""Writes a version into an empty directory. RefusedError, UnfitError: it is bad; others come back to who offers it."""
-
-
-class RefusedError(Exception):
-    """A check or the app says no to a version; the message says why, for people."""
-
-
-class RolloutError(Exception):
-    """What a person asked for can't be done; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an offer, or of what a person asked for."""
-
-    name: str
-    """The version in question; of one that was restored, the one that failed."""
-    result: Literal[
-        "published",
-        "rolled back",
-        "pinned",
-        "unchanged",
-        "known bad",
-        "held",
-        "rejected",
-        "restored",
-        "failed",
-        "untold",
-        "superseded",
-    ]
-    """What became of it.
-
-    published, rolled back, pinned: it is current, and the app is healthy.
-    unchanged: it was current before.
-    known bad: it failed before and is not tried again.
-    held: another version is pinned.
-    rejected: by a check.
-    restored: it failed, and the version before it is current again.
-    failed: the app is not healthy, and there is nothing to go back to.
-    untold: it is current, and the app could not be reached; gone on with at the next offer or `go_on`.
-    superseded: a person asked for another one while the app was watched; that is not at its end.
-    """
-    detail: str = ""
 
 
 async def _no_check(staged: Path) -> None:

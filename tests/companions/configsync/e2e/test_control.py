@@ -63,6 +63,7 @@ def test_by_call(api: ConfigApi, volume: Volume, launch: Launch) -> None:
     assert volume.json() == {"number": 1}
     assert ask(configsync, "POST", "/unpin", body={})[0] == 200
     volume.wait_for({"number": 4})
+    wait_until(lambda: configsync.status()["unfinished"] is None, "it is at its end")
 
     status, told = ask(configsync, "GET", "/versions")
     history = [(entry["name"], entry["outcome"], entry["origin"]) for entry in json.loads(told)["history"]]

@@ -42,6 +42,26 @@ def test_sighup_fetches_at_once(api: ConfigApi, volume: Volume, launch: Launch) 
     volume.wait_for({"number": 2})
 
 
+def test_a_source_that_is_not_due_is_not_late(api: ConfigApi, launch: Launch) -> None:
+    """However short the time after which one is."""
+    api.put("/app.json", {"number": 1})
+    configsync = launch(UPDATE_PERIOD="1h", STALE_AFTER="1ms")
+    configsync.wait_until_ready()
+    assert "[+]source: " in configsync.readiness()
+
+
+def test_sighup_tries_again_at_once(api: ConfigApi, volume: Volume, launch: Launch, tmp_path: Path) -> None:
+    """What could not be done before, however long the pause is."""
+    api.put("/app.json", {"number": 1})
+    told = tmp_path / "directory" / "told"
+    configsync = launch(UPDATE_PERIOD="1h", RETRY_MAX="1h", TELL="touch", TELL_FILE=told)
+    untold = "configsync_changes_total"
+    wait_until(lambda: configsync.metrics().value(untold, outcome="untold") >= 2, "the pause is 2 s and more")
+    told.parent.mkdir()
+    configsync.signal(signal.SIGHUP)
+    wait_until(told.exists, "it is told", 1.0)
+
+
 def test_the_api_is_down_at_a_start(api: ConfigApi, volume: Volume, launch: Launch) -> None:
     """The app keeps its file; /readyz says what is wrong, and says no where that has lasted too long."""
     api.put("/app.json", {"number": 1})

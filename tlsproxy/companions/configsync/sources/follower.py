@@ -44,6 +44,11 @@ class Pace:
         """The period with its jitter; `chance` is from 0 to 1."""
         return self.period * (1 + self.jitter * (2 * chance - 1))
 
+    @property
+    def longest_period(self) -> float:
+        """With its jitter."""
+        return self.until_next(1.0)
+
     def until_retry(self, failures: int, chance: float, asked: float | None) -> float:
         """After so many failures in a row, the last of which may have asked for a pause.
 
