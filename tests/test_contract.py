@@ -27,6 +27,7 @@ from tlsproxy.chassis.exits import Exit
 from tlsproxy.chassis.signals import HEEDED
 from tlsproxy.chassis.verbs import entries
 from tlsproxy.cli import PROGRAM
+from tlsproxy.companions.topz import contract as topz
 from tlsproxy.proxy import heads, refusals
 from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy_protocol import HeaderError
@@ -36,13 +37,20 @@ from tlsproxy.tls.identity import read_identity
 from tlsproxy.verbs import WORDS
 
 ROOT = Path(__file__).parent.parent
-SURFACES: Mapping[Path, documents.Surface] = {ROOT / "tests" / "contract.json": contract.SURFACE}
+SURFACES: Mapping[Path, documents.Surface] = {
+    ROOT / "tests" / "contract.json": contract.SURFACE,
+    ROOT / "tests" / "companions" / "topz" / "contract.json": topz.SURFACE,
+}
 """By the file that holds what was promised: of each sidecar, its surface."""
 GENERATED: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     ROOT / "README.md": {"variables": partial(documents.table, Settings)},
     ROOT / "docs" / "contract.md": {
         "variables": partial(documents.table, Settings),
         "lists": partial(documents.lists, contract.SURFACE),
+    },
+    ROOT / "docs" / "topz.md": {
+        "variables": partial(documents.table, topz.SURFACE.settings),
+        "lists": partial(documents.lists, topz.SURFACE),
     },
 }
 REFRESH = "python -m tests.test_contract"

@@ -13,7 +13,7 @@ import pytest
 import tlsproxy
 
 ROOT = Path(tlsproxy.__file__).parent
-FREE = ("tlsproxy.demo",)
+FREE = ("tlsproxy.demo", "tlsproxy.companions.topz.demo")
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": (
@@ -34,13 +34,14 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.configsync.sources.credentials",
     ),
     "cryptography": ("tlsproxy.tls",),
-    "pydantic": ("tlsproxy.settings", "tlsproxy.chassis.environment"),
+    "pydantic": ("tlsproxy.settings", "tlsproxy.chassis.environment", "tlsproxy.companions.topz.settings"),
     "pydantic_settings": ("tlsproxy.chassis.environment",),
     "pydantic_core": ("tlsproxy.chassis.environment",),
     "annotated_types": (
         "tlsproxy.settings",
         "tlsproxy.chassis.environment",
         "tlsproxy.chassis.kinds",  # bounds as plain values; they are pydantic's words, and nothing of it
+        "tlsproxy.companions.topz.settings",
     ),
     "prometheus_client": ("tlsproxy.chassis.admin.metrics",),
     "watchfiles": ("tlsproxy.tls.watch",),
@@ -86,6 +87,9 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.configsync.sources.http",
         "tlsproxy.companions.configsync.sources.kubernetes",
         "tlsproxy.companions.rollout.threads",
+        "tlsproxy.companions.topz.looking",
+        "tlsproxy.companions.topz.serving",
+        "tlsproxy.companions.topz.program",
     ),
     "socket": (
         "tlsproxy.admission",  # names a type
@@ -116,6 +120,13 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "referencing": ("tlsproxy.companions.configsync.schemas",),
     "threading": (),
     "subprocess": ("tlsproxy.companions.rollout.commands",),
+        "tlsproxy.companions.topz.program",
+    ),
+    "threading": (
+        "tlsproxy.companions.topz.looking",  # a file of /proc may keep its reader waiting
+    ),
+    "subprocess": (),
+    "psutil": ("tlsproxy.companions.topz.detail",),
     "ctypes": ("tlsproxy.chassis.heap", "tlsproxy.chassis.hardening"),
 }
 """Each library and the rooms and modules that may know it; nobody else may."""
@@ -368,6 +379,18 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.chassis.kinds",
         *SHARED,
     ),
+    "tlsproxy.companions.topz": ("tlsproxy.companions.topz",),
+    "tlsproxy.companions.topz.check": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
+    "tlsproxy.companions.topz.contract": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
+    "tlsproxy.companions.topz.looking": ("tlsproxy.companions.topz.snapshot", "tlsproxy.chassis.admin.health"),
+    "tlsproxy.companions.topz.measures": ("tlsproxy.companions.topz.snapshot", "tlsproxy.chassis.measures"),
+    "tlsproxy.companions.topz.serving": ("tlsproxy.companions.topz", "tlsproxy.chassis.http_server"),
+    "tlsproxy.companions.topz.program": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
+    "tlsproxy.companions.topz.processes": ("tlsproxy.companions.topz", "tlsproxy.chassis.diagnostics"),
+    "tlsproxy.companions.topz.detail": ("tlsproxy.companions.topz", "tlsproxy.chassis.diagnostics"),
+    "tlsproxy.companions.topz.settings": ("tlsproxy.chassis.environment", "tlsproxy.chassis.kinds"),
+    "tlsproxy.companions.topz.verbs": ("tlsproxy.chassis.verbs",),
+    "tlsproxy.companions.topz.cli": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
 }
 """Each room or module and what of the house it may know; of the package itself everyone may know the version."""
 
@@ -437,6 +460,15 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.companions.configsync.sources.content": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.events": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.shapes": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.containers": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.data": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.columns": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.masking": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.measures": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.negotiation": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.question": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.rows": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.snapshot": CLOCKS_AND_MORE,
     "tlsproxy.proxy.request_log": OUTSIDE_WORLD,
     "tlsproxy.proxy.journal": OUTSIDE_WORLD,
 }
@@ -446,6 +478,7 @@ READS_ENVIRONMENT = (
     "tlsproxy.chassis.environment",
     "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
     "tlsproxy.companions.rollout.commands",  # hands PATH, LANG and HOME on
+    "tlsproxy.companions.topz.check",  # the same
 )
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
 
@@ -528,6 +561,16 @@ def test_the_chassis_knows_no_program() -> None:
     while more := {known for name in reached for known in known_to(name) if known in MODULES} - reached:
         reached |= more
     assert sorted(name for name in reached if not within(name, CHASSIS)) == ["tlsproxy"]
+
+
+def test_the_proxy_knows_no_companion() -> None:
+    """What others do beside the proxy is neither loaded nor known by it, and they know nothing of one another."""
+    knowing = {name: known_to(name) for name in MODULES}
+    companions = {name.split(".")[2] for name in MODULES if name.startswith("tlsproxy.companions.")}
+    for companion in companions:
+        own = (f"tlsproxy.companions.{companion}",)
+        others = [name for name in MODULES if not within(name, own)]
+        assert [name for name in others if any(within(known, own) for known in knowing[name])] == []
 
 
 @pytest.mark.parametrize("name", STRANGERS)
