@@ -114,18 +114,15 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.rollout.processes",
         "tlsproxy.companions.rollout.commands",
         "tlsproxy.companions.rollout.telling",
+        "tlsproxy.companions.topz.program",
     ),
     "yaml": ("tlsproxy.companions.configsync.yaml_documents",),
     "jsonschema": ("tlsproxy.companions.configsync.schemas",),
     "referencing": ("tlsproxy.companions.configsync.schemas",),
-    "threading": (),
-    "subprocess": ("tlsproxy.companions.rollout.commands",),
-        "tlsproxy.companions.topz.program",
-    ),
     "threading": (
         "tlsproxy.companions.topz.looking",  # a file of /proc may keep its reader waiting
     ),
-    "subprocess": (),
+    "subprocess": ("tlsproxy.companions.rollout.commands",),
     "psutil": ("tlsproxy.companions.topz.detail",),
     "ctypes": ("tlsproxy.chassis.heap", "tlsproxy.chassis.hardening"),
 }
