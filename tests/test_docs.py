@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -368,15 +369,30 @@ def test_image_has_the_contracts_defaults() -> None:
     assert f"\nEXPOSE {defaults['TLSPROXY_LISTEN_PORT']} {defaults['TLSPROXY_ADMIN_PORT']}\n" in lines
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock"])
+def locked(lock: str) -> set[str]:
+    """A lock's entries, each with its hashes."""
+    lines = re.sub(r"#.*", "", (ROOT / lock).read_text()).replace("\\\n", " ").strip().splitlines()
+    return {re.sub(r"\s+", " ", line.strip()) for line in lines if line.strip()}
+
+
+@pytest.mark.parametrize("lock", [path.name for path in ROOT.glob("requirements*.lock")])
 def test_lock_pins_everything(lock: str) -> None:
     """Each line of a lock names a version and hashes, and none names a place to get it from."""
-    entries = re.sub(r"#.*", "", (ROOT / lock).read_text()).replace("\\\n", " ").strip().splitlines()
-    for entry in filter(None, map(str.strip, entries)):
+    for entry in locked(lock):
         words = shlex.split(entry)
         assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+", words[0]), entry
         assert any(word.startswith("--hash=sha256:") for word in words), entry
         assert "://" not in entry
+
+
+@pytest.mark.parametrize("companion", ["topz", "configsync"])
+def test_a_companions_lock_is_the_proxys_and_more(companion: str) -> None:
+    """What all have is of one version; besides it there is what the companion's extra asks for, and what that needs."""
+    more = locked(f"requirements-{companion}.lock") - locked("requirements.lock")
+    assert locked("requirements.lock") < locked(f"requirements-{companion}.lock")
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][companion]
+    wanted = {re.split("[><=]", requirement)[0].lower() for requirement in extra}
+    assert wanted <= {entry.partition("==")[0] for entry in more}
 
 
 def test_development_pair(tmp_path: Path) -> None:

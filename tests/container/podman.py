@@ -6,13 +6,26 @@ import ssl
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 IMAGE = os.environ["TLSPROXY_IMAGE"]
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+
+
+@cache
+def image_of(program: str) -> str:
+    """The image of the program that `make images` made; without one the test is skipped."""
+    place, slash, name = IMAGE.rpartition("/")
+    image = f"{place}{slash}{program}{name.removeprefix('tlsproxy')}"
+    if subprocess.run(["podman", "image", "exists", image], check=False).returncode:
+        pytest.skip(f"there is no image {image}: `make images` makes it")
+    return image
 
 
 def podman(*arguments: str | Path) -> str:
