@@ -3,16 +3,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 IMAGE ?= tlsproxy
+COMPANIONS := topz configsync
+# registry.example/topz:1 beside registry.example/tlsproxy:1
+beside = $(patsubst ./%,%,$(dir $(IMAGE)))$(1)$(patsubst tlsproxy%,%,$(notdir $(IMAGE)))
 PYTHON_IMAGE ?= docker.io/library/python:3.13-slim
+LOCKS := requirements.lock $(COMPANIONS:%=requirements-%.lock)
 LOCK := --quiet --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help demo test check docs fuzz bench bench-quick image test-image audit lock format clean
+.PHONY: help demo demos $(COMPANIONS:%=demo-%) test check docs fuzz bench bench-quick image images $(COMPANIONS:%=image-%) test-image audit lock format clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run  ## HTTPS in front of a small legacy app, with a rotation under load
 	@$(BIN)/tlsproxy demo
+
+demos: $(COMPANIONS:%=demo-%)  ## those of the other sidecars: demo-topz, demo-configsync
+
+$(COMPANIONS:%=demo-%): demo-%: $(VENV)/.run-%
+	@$(BIN)/$* demo
 
 # Half of the time tests wait for a deadline or a process: five at once keep two cores busy. What pytest makes of the
 # modules is kept: to make it again takes each of the five 4 s.
@@ -46,16 +55,25 @@ bench-quick: $(VENV)/.dev  ## the same in two minutes, with fewer loads and fron
 
 image:  ## the container image, and beside it what it is made of: dist/*.cdx.json
 	podman build --format docker $(BUILD_FLAGS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) -t $(IMAGE) .
-	@deploy/image/sbom $(PYTHON) dist/$(notdir $(IMAGE)).cdx.json || test $$? -eq 77
+	@deploy/image/sbom $(PYTHON) requirements.lock dist/$(notdir $(IMAGE)).cdx.json || test $$? -eq 77
 
-test-image: $(VENV)/.dev  ## the tests of that image: a pod under podman
+images: image $(COMPANIONS:%=image-%)  ## that, and one each for topz and configsync, named after it
+
+$(COMPANIONS:%=image-%): image-%:
+	podman build --format docker $(BUILD_FLAGS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --target $* -t $(call beside,$*) .
+	@deploy/image/sbom $(PYTHON) requirements-$*.lock dist/$(notdir $(call beside,$*)).cdx.json || test $$? -eq 77
+
+test-image: $(VENV)/.dev  ## the tests of the images: pods under podman
 	@TLSPROXY_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/container $(ARGS)
 
-audit: $(VENV)/.dev  ## known vulnerabilities in the image's dependencies, as the package index knows them
-	@$(BIN)/python deploy/image/audit.py requirements.lock || test $$? -eq 77
+audit: $(VENV)/.dev  ## known vulnerabilities in the images' dependencies, as the package index knows them
+	@$(BIN)/python deploy/image/audit.py $(LOCKS) || test $$? -eq 77
 
-lock: $(VENV)/.dev  ## the image's dependencies, pinned with hashes
+# A companion's has the versions of the proxy's, and more.
+lock: $(VENV)/.dev  ## the images' dependencies, pinned with hashes
 	@$(BIN)/pip-compile $(LOCK) --output-file requirements.lock pyproject.toml
+	@for companion in $(COMPANIONS); do $(BIN)/pip-compile $(LOCK) --extra $$companion --constraint requirements.lock \
+		--output-file requirements-$$companion.lock pyproject.toml || exit; done
 	@$(BIN)/pip-compile $(LOCK) --build-deps-for wheel --only-build-deps --output-file requirements-build.lock pyproject.toml
 
 clean:  ## forget the virtual environment and what tools left
@@ -73,6 +91,10 @@ $(VENV)/.made:
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml
 	@$(BIN)/python -m pip install -qq --editable .
+	@touch $@
+
+$(VENV)/.run-%: $(VENV)/.run
+	@$(BIN)/python -m pip install -qq --editable '.[$*]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -346,9 +347,10 @@ def test_sizing_tells_what_the_manifests_ask_for() -> None:
     """The page on sizing shows the requests of the manifests, and of `tlsproxy inject`."""
     shown = "requests: {cpu: 20m, memory: 64Mi}"
     assert shown in (DOCS / "sizing.md").read_text()
-    manifests = [path for path in (ROOT / "deploy" / "kubernetes").rglob("*.yaml") if "requests:" in path.read_text()]
-    assert manifests
-    assert all(shown in path.read_text() for path in manifests)
+    manifests = [path.read_text() for path in (ROOT / "deploy" / "kubernetes").rglob("*.yaml")]
+    of_the_proxy = [text for text in manifests if "requests:" in text and "name: tlsproxy\n" in text]
+    assert of_the_proxy
+    assert all(shown in text for text in of_the_proxy)
     assert '"requests": {"cpu": "20m", "memory": "64Mi"}' in (ROOT / "tlsproxy" / "inject" / "sidecar.py").read_text()
 
 
@@ -393,15 +395,30 @@ def test_image_has_the_contracts_defaults() -> None:
     assert f"\nEXPOSE {defaults['TLSPROXY_LISTEN_PORT']} {defaults['TLSPROXY_ADMIN_PORT']}\n" in lines
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock"])
+def locked(lock: str) -> set[str]:
+    """A lock's entries, each with its hashes."""
+    lines = re.sub(r"#.*", "", (ROOT / lock).read_text()).replace("\\\n", " ").strip().splitlines()
+    return {re.sub(r"\s+", " ", line.strip()) for line in lines if line.strip()}
+
+
+@pytest.mark.parametrize("lock", [path.name for path in ROOT.glob("requirements*.lock")])
 def test_lock_pins_everything(lock: str) -> None:
     """Each line of a lock names a version and hashes, and none names a place to get it from."""
-    entries = re.sub(r"#.*", "", (ROOT / lock).read_text()).replace("\\\n", " ").strip().splitlines()
-    for entry in filter(None, map(str.strip, entries)):
+    for entry in locked(lock):
         words = shlex.split(entry)
         assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+", words[0]), entry
         assert any(word.startswith("--hash=sha256:") for word in words), entry
         assert "://" not in entry
+
+
+@pytest.mark.parametrize("companion", ["topz", "configsync"])
+def test_a_companions_lock_is_the_proxys_and_more(companion: str) -> None:
+    """What all have is of one version; besides it there is what the companion's extra asks for, and what that needs."""
+    more = locked(f"requirements-{companion}.lock") - locked("requirements.lock")
+    assert locked("requirements.lock") < locked(f"requirements-{companion}.lock")
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][companion]
+    wanted = {re.split("[><=]", requirement)[0].lower() for requirement in extra}
+    assert wanted <= {entry.partition("==")[0] for entry in more}
 
 
 def test_development_pair(tmp_path: Path) -> None:

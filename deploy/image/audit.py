@@ -1,4 +1,4 @@
-"""Are there known vulnerabilities in what the image is made of? `python audit.py LOCK`, by the pip-audit beside it.
+"""Are there known vulnerabilities in what images are made of? `python audit.py LOCK...`, by the pip-audit beside it.
 
 Status 0: there are none; 1: there are; 77, with the reason: nobody could say. pip-audit itself ends well where an index
 tells it nothing of any package, as mirrors do, so its report is read and not its status.
@@ -14,13 +14,14 @@ NONE, FOUND, UNKNOWN = 0, 1, 77
 Package = Mapping[str, object]
 
 
-def main(lock: str) -> int:
+def main(*locks: str) -> int:
     """Ask, and print what was found."""
     tool = Path(sys.executable).with_name("pip-audit")
-    # Nothing is installed or resolved: the lock names everything.
-    command = [str(tool), "--disable-pip", "--require-hashes", "--requirement", lock, "--format", "json"]
+    named = [word for lock in locks for word in ("--requirement", lock)]
+    # Nothing is installed or resolved: the locks name everything.
+    command = [str(tool), "--disable-pip", "--require-hashes", *named, "--format", "json"]
     try:
-        # The lock is ours, and the tool stands beside this Python.
+        # The locks are ours, and the tool stands beside this Python.
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
         packages = json.loads(done.stdout)["dependencies"]
     except FileNotFoundError:

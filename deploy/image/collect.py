@@ -1,8 +1,8 @@
-"""Collects what the image is made of: interpreter, standard library, an environment, and what they are linked with.
+"""Collects what an image is made of: interpreter, standard library, an environment, and what they are linked with.
 
-`python collect.py ENVIRONMENT PROGRAM ROOT` fills ROOT/system and ROOT/environment, which has that one command besides
-Python. It runs in the builder, by the builder's Python. What is not named here is not in the image: no shell, no
-package tools, no tests, no debug symbols.
+`python collect.py ENVIRONMENT PROGRAM ROOT` fills ROOT/PROGRAM with the environment, which has that one command besides
+Python, and ROOT/system where it is not there yet: all images have the same. It runs in the builder, by the builder's
+Python. What is not named here is not in the image: no shell, no package tools, no tests, no debug symbols.
 """
 
 import compileall
@@ -15,7 +15,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from py_compile import PycInvalidationMode
-from shutil import copy2, copytree, ignore_patterns
+from shutil import copy2, copytree, ignore_patterns, rmtree
 
 # By name, in any folder: types, sources and notes of compiled modules, and bytecode, which is made anew.
 ANYWHERE = (
@@ -30,6 +30,8 @@ OF_THE_STANDARD_LIBRARY = (
     *("sqlite3", "_sqlite3*", "dbm", "_dbm*", "_gdbm*", "xmlrpc", "nis*"),
     *("_test*", "_ctypes_test*", "_xxtest*", "xxlimited*"),
 )
+COMPANIONS = {"topz": ("topz",), "configsync": ("configsync", "rollout")}
+"""Which folders of tlsproxy/companions a program needs; another one needs none, and has none."""
 SYSTEM_FILES = ("/etc/nsswitch.conf", "/etc/ld.so.cache", "/etc/os-release")
 DPKG = Path("/var/lib/dpkg")
 # ELF's header and program header, of 64 bits and little endian: https://refspecs.linuxfoundation.org/elf/gabi4+/
@@ -40,19 +42,39 @@ _LIBRARY = re.compile(r"(/\S+) \(0x")
 
 def main(environment: Path, program: str, root: Path) -> None:
     """Fill both parts of the root."""
-    system, target = root / "system", root / "environment"
-    standard_library = Path(sysconfig.get_path("stdlib"))
+    system, target = root / "system", root / program
     copytree(environment, target, symlinks=True, ignore=ignore_patterns(*ANYWHERE))
+    keep_one(target, program)
+    for library in target.rglob("*.so*"):
+        cut(library)
+    byte_compile(target, environment)
+    if not system.exists():
+        collect_system((environment / "bin" / "python").readlink(), target, system)
+    if missing := [path for path in libraries(target.rglob("*.so*")) if not within(system, path).exists()]:
+        sys.exit(f"{program} is linked with what {system} does not have: {', '.join(map(str, missing))}")
+
+
+def keep_one(target: Path, program: str) -> None:
+    """Leave out the commands of other programs, and what of the project is only theirs."""
     for command in (target / "bin").iterdir():
         if not command.is_symlink() and command.name != program:
             command.unlink()
-    for library in target.rglob("*.so*"):
-        cut(library)
+    needed = COMPANIONS.get(program, ())
+    for companions in target.glob("lib/python3*/site-packages/tlsproxy/companions"):
+        for folder in filter(Path.is_dir, companions.iterdir()):
+            if folder.name not in needed:
+                rmtree(folder)
+        if not needed:
+            rmtree(companions)
+
+
+def collect_system(interpreter: Path, environment: Path, system: Path) -> None:
+    """Interpreter, standard library, and the libraries that these and the environment are linked with."""
+    standard_library = Path(sysconfig.get_path("stdlib"))
     left_out = ignore_patterns(*ANYWHERE, *OF_THE_STANDARD_LIBRARY)
     copytree(standard_library, within(system, standard_library), ignore=left_out, ignore_dangling_symlinks=True)
-    interpreter = (environment / "bin" / "python").readlink()
     openssl = Path(ssl.get_default_verify_paths().openssl_cafile).with_name("openssl.cnf")
-    needed = set(libraries([interpreter, *system.rglob("*.so"), *target.rglob("*.so")]))
+    needed = set(libraries([interpreter, *system.rglob("*.so"), *environment.rglob("*.so")]))
     needed.update(path for path in (interpreter, openssl, *map(Path, SYSTEM_FILES)) if path.exists())
     for path in needed:
         copy(path, system)
@@ -61,7 +83,6 @@ def main(environment: Path, program: str, root: Path) -> None:
         within(system, link).symlink_to(link.readlink())
     tell_of_packages({path.resolve() for path in needed}, system)
     byte_compile(system, Path("/"))
-    byte_compile(target, environment)
 
 
 def cut(library: Path) -> None:

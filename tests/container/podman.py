@@ -2,17 +2,33 @@
 
 import http.client
 import os
+import re
 import ssl
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 IMAGE = os.environ["TLSPROXY_IMAGE"]
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+
+
+@cache
+def image_of(program: str) -> str:
+    """The image of the program that `make images` made; without one the test is skipped."""
+    place, slash, name = IMAGE.rpartition("/")
+    image = f"{place}{slash}{program}{name.removeprefix('tlsproxy')}"
+    if subprocess.run(["podman", "image", "exists", image], check=False).returncode:
+        pytest.skip(f"there is no image {image}: `make images` makes it")
+    return image
 
 
 def podman(*arguments: str | Path) -> str:
@@ -33,9 +49,46 @@ def status(container: str) -> int:
 
 
 def adapted(manifest: Path, name: str, port: int) -> str:
-    """An example of deploy/, with the image that is tested, a name that nobody has, and a port that is free."""
-    text = manifest.read_text().replace("localhost/tlsproxy", f"localhost/{IMAGE}")
-    return text.replace("shop", name).replace("hostPort: 8443", f"hostPort: {port}").replace("8443:", f"{port}:")
+    """An example of deploy/, with the images that are tested, a name that nobody has, and a port that is free."""
+    text = with_images(manifest.read_text()).replace("shop", name).replace("8443:", f"{port}:")
+    return re.sub(r"hostPort: (8443|8080)\b", f"hostPort: {port}", text)
+
+
+def hurried(text: str) -> str:
+    """A manifest, with a second where it has ten."""
+    return text.replace("value: 10s", "value: 1s")
+
+
+def with_images(text: str) -> str:
+    """A manifest, with the images that are tested."""
+    return re.sub(r"localhost/(tlsproxy|topz|configsync)\b", lambda match: local(image_of(match[1])), text)
+
+
+def local(image: str) -> str:
+    """An image's name, with the place where it was made."""
+    return image if "/" in image else f"localhost/{image}"
+
+
+@contextmanager
+def played(manifest: str, directory: Path) -> Iterator[None]:
+    """The manifest's pod runs, and is gone afterwards."""
+    file = directory / "pod.yaml"
+    file.write_text(manifest)
+    try:
+        podman("kube", "play", file)
+        yield
+    finally:
+        podman("kube", "down", file)
+
+
+def resident(container: str) -> float:
+    """MB of memory that the container's first process has (RSS); printed for who reads the run."""
+    pid = podman("inspect", "--format", "{{.State.Pid}}", container).split()[-1]
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found
+    megabytes = int(found[1]) * 1024 / 1e6
+    print(f"{container}: {megabytes:.1f} MB")  # noqa: T201  for who reads the run
+    return megabytes
 
 
 def make_pair(directory: Path) -> None:

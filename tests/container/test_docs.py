@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import console
-from tests.container.podman import DEPLOY, IMAGE, ROOT, podman
+from tests.container.podman import DEPLOY, IMAGE, ROOT, hurried, podman, with_images
 from tests.e2e.ports import free_port
 
 PAGES = {"README.md": "podman", "docs/podman.md": "podman", "docs/compose.md": "podman-compose"}
@@ -21,16 +21,20 @@ def test_what_is_shown_is_what_happens(page: str, tmp_path: Path) -> None:
     """Its commands do what is shown, under a name that nobody has and on ports that are free."""
     if shutil.which(PAGES[page]) is None:
         pytest.skip(f"{PAGES[page]} is not installed")
-    name, port = f"shop-{os.getpid()}", str(free_port())
+    name, port, plain, api = f"shop-{os.getpid()}", *(str(free_port()) for _ in range(3))
     shutil.copytree(DEPLOY, tmp_path / "deploy")
     for manifest in (tmp_path / "deploy").glob("*/*.yaml"):
-        text = manifest.read_text().replace("localhost/tlsproxy", f"localhost/{IMAGE}").replace("shop", name)
-        manifest.write_text(text.replace("hostPort: 8443", f"hostPort: {port}").replace("8443:8443", f"{port}:8443"))
+        text = hurried(with_images(manifest.read_text())).replace("shop", name).replace("8443:8443", f"{port}:8443")
+        text = text.replace("hostPort: 8443", f"hostPort: {port}").replace("hostPort: 8080", f"hostPort: {plain}")
+        manifest.write_text(text)
     text = (ROOT / page).read_text().replace("shop", name).replace(" deploy/", f" {tmp_path}/deploy/")
     text = text.replace(" tlsproxy -m http", f" {IMAGE} -m http").replace("=8000 tlsproxy\n", f"=8000 {IMAGE}\n")
     try:
         console.run(
-            text.replace("localhost:8443", f"localhost:{port}").replace("8443:", f"{port}:"),
+            text.replace("localhost:8443", f"localhost:{port}")
+            .replace("8443:", f"{port}:")
+            .replace("localhost:8080", f"localhost:{plain}")
+            .replace("9100", api),
             tmp_path,
             "run with podman",
         )

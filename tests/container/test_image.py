@@ -1,29 +1,41 @@
-"""The image as operators run it: a read-only root, no user, no capabilities, one volume and two variables.
+"""The images as operators run them: a read-only root, no user, no capabilities, one volume and two variables.
 
-The app is a container beside it in the same pod, which
-listens on that pod's loopback address alone.
+The app is a container beside the proxy's in the same pod, which listens on that pod's loopback address alone. What is
+in the images of the companions is looked at here too; their pods have files of their own.
 """
 
 import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.container.podman import IMAGE, ROOT, make_pair, podman, serial, status
+from tests.container.podman import IMAGE, ROOT, image_of, make_pair, podman, serial, status
 from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
 from tlsproxy import __version__
 from tlsproxy.chassis import environment
+from tlsproxy.companions.configsync.settings import Settings as ConfigsyncSettings
+from tlsproxy.companions.topz.settings import Settings as TopzSettings
 from tlsproxy.settings import Settings
 
 HARDENED = ("--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges")
 APP_PORT = 9000
 MOST_BYTES = 90_000_000  # 25 million more with the symbols of its libraries
+SOURCES = "app.json=http://127.0.0.1/"
+SETTINGS: Mapping[str, environment.Environment] = {
+    "tlsproxy": Settings(),
+    "topz": TopzSettings(),
+    "configsync": environment.read(ConfigsyncSettings, {"CONFIGSYNC_SOURCES": SOURCES}).settings,
+}
+"""Of each program, as its image has them where nothing is set but what has to be."""
+ONLY_IN = {"psutil": "topz", "yaml": "configsync", "jsonschema": "configsync"}
+COMPANIONS = {"topz": {"topz"}, "configsync": {"configsync", "rollout"}}
+each = pytest.mark.parametrize("program", SETTINGS)
 KERNELS = ("/proc", "/dev", "/sys")
 PRINT_STATUS = "print(open('/proc/1/status').read())"
 PRINT_WRITABLE = """
@@ -67,11 +79,13 @@ print(json.dumps(programs))
 print(json.dumps(needless))
 """
 IMPORT_ALL = """
-import importlib, pkgutil, tlsproxy
-for module in pkgutil.walk_packages(tlsproxy.__path__, "tlsproxy."):
-    if not module.name.startswith(("tlsproxy.inject", "tlsproxy.import_nginx", "tlsproxy.__main__")):
-        importlib.import_module(module.name)
-print("imported")
+import importlib.util, json, pkgutil, tlsproxy
+names = [module.name for module in pkgutil.walk_packages(tlsproxy.__path__, "tlsproxy.")]
+for name in names:
+    if not name.startswith(("tlsproxy.inject", "tlsproxy.import_nginx")) and not name.endswith("__main__"):
+        importlib.import_module(name)
+print(json.dumps([name for name in names if name.startswith("tlsproxy.companions.")]))
+print(json.dumps([name for name in ("psutil", "yaml", "jsonschema") if importlib.util.find_spec(name)]))
 """
 PRINT_PACKAGES = """
 import importlib.metadata, json
@@ -182,24 +196,36 @@ def test_cannot_be_looked_into(pod: Pod) -> None:
         assert re.search(rf"^process_{name} [1-9]", metrics, re.MULTILINE), name
 
 
-def test_holds_what_it_runs(pod: Pod) -> None:
+def inside(program: str, source: str) -> list[str]:
+    """The lines that a program prints that the Python of an image runs."""
+    return podman(
+        "run", "--rm", "--no-healthcheck", "--entrypoint=python", image_of(program), "-c", source
+    ).splitlines()
+
+
+@each
+def test_holds_what_it_runs(program: str) -> None:
     """Every module of it can be imported and is compiled; there is no shell, no pip and no test in it."""
-    uncompiled, programs, needless = python(pod.sidecar, PRINT_CONTENTS).splitlines()
+    uncompiled, programs, needless = inside(program, PRINT_CONTENTS)
     assert uncompiled == "[]"
-    assert {re.sub(r"^python.*", "python", name) for name in json.loads(programs)} == {"python", "tlsproxy"}
+    assert {re.sub(r"^python.*", "python", name) for name in json.loads(programs)} == {"python", program}
     assert needless == "[]"
-    assert "imported" in python(pod.sidecar, IMPORT_ALL)
+    companions, libraries = map(json.loads, inside(program, IMPORT_ALL))
+    assert {name.split(".")[2] for name in companions} == COMPANIONS.get(program, set())
+    assert libraries == [library for library, only in ONLY_IN.items() if only == program]
 
 
-def test_its_bill_of_materials_is_true(pod: Pod) -> None:
-    """The SBOM that `make image` leaves in dist/ names the image's packages, all and no other, with hashes."""
-    bill = ROOT / "dist" / f"{IMAGE.rpartition('/')[2]}.cdx.json"
+@each
+def test_its_bill_of_materials_is_true(program: str) -> None:
+    """The SBOM that `make images` leaves in dist/ names the image's packages, all and no other, with hashes."""
+    bill = ROOT / "dist" / f"{image_of(program).rpartition('/')[2]}.cdx.json"
     if not bill.exists():
         pytest.skip(f"{bill} was not made, for cyclonedx-bom could not be installed")
     written = json.loads(bill.read_text())
     assert written["bomFormat"] == "CycloneDX"
     listed = {canonical(one["name"]): one["version"] for one in written["components"]}
-    installed = json.loads(python(pod.sidecar, PRINT_PACKAGES))
+    (printed,) = inside(program, PRINT_PACKAGES)
+    installed = json.loads(printed)
     assert installed.pop("tlsproxy") == __version__
     assert listed == {canonical(name): version for name, version in installed.items()}
     assert all(one["externalReferences"][0]["hashes"] for one in written["components"])
@@ -210,23 +236,37 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_is_small() -> None:
+@each
+def test_is_small(program: str) -> None:
     """Bytes without compression, every layer."""
-    assert int(podman("image", "inspect", "--format", "{{.Size}}", IMAGE)) < MOST_BYTES
+    assert int(podman("image", "inspect", "--format", "{{.Size}}", image_of(program))) < MOST_BYTES
 
 
-def test_knows_how_to_ask_itself() -> None:
+@each
+def test_shares_the_system(program: str) -> None:
+    """The layer with Python and the system's libraries is that of the proxy: who has one of the images has it."""
+    ours, theirs = (
+        json.loads(podman("image", "inspect", image))[0]["RootFS"]["Layers"] for image in (IMAGE, image_of(program))
+    )
+    assert ours[0] == theirs[0]
+
+
+@each
+def test_knows_how_to_ask_itself(program: str) -> None:
     """The HEALTHCHECK is in the image, which is of the format that has one."""
-    (found,) = json.loads(podman("image", "inspect", IMAGE))
-    assert found["Healthcheck"]["Test"] == ["CMD", "tlsproxy", "health"]
+    (found,) = json.loads(podman("image", "inspect", image_of(program)))
+    assert found["Healthcheck"]["Test"] == ["CMD", program, "health"]
 
 
-def test_variables_are_the_images() -> None:
+@each
+def test_variables_are_the_images(program: str) -> None:
     """`config` in the image says what it says anywhere: the image's own variables change nothing."""
-    shown = podman("run", "--rm", IMAGE, "config")
-    lines = [line.partition("  ")[0] for line in shown.splitlines() if line.startswith("TLSPROXY_")]
+    settings = SETTINGS[program]
+    needed = f"--env=CONFIGSYNC_SOURCES={SOURCES}"
+    shown = podman("run", "--rm", needed, image_of(program), "config")
+    lines = [line.partition("  ")[0] for line in shown.splitlines() if line.startswith(settings.PREFIX)]
     values = {name: value.strip("'") for name, value in (line.split("=", 1) for line in lines)}
-    assert values == environment.shown(Settings())
+    assert values == environment.shown(settings)
 
 
 def test_two_variables_and_a_volume(pod: Pod) -> None:

@@ -2,14 +2,12 @@
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import trustme
 
-from tests.container.podman import DEPLOY, ROOT, Load, adapted, podman, run, serial, status
+from tests.container.podman import DEPLOY, ROOT, Load, adapted, played, podman, run, serial, status
 from tests.e2e.certificates import Pair, issue, swap_secret
 from tests.e2e.polling import wait_until
 from tests.e2e.ports import free_port
@@ -17,18 +15,6 @@ from tests.e2e.ports import free_port
 PAGE = ROOT / "docs" / "podman.md"
 DECODES_SINCE = (4, 4)
 """Before it, podman writes a Secret's text into the volume as it is, without reading it as base64."""
-
-
-@contextmanager
-def played(manifest: str, directory: Path) -> Iterator[None]:
-    """The manifest's pod runs, and is gone afterwards."""
-    file = directory / "pod.yaml"
-    file.write_text(manifest)
-    podman("kube", "play", file)
-    try:
-        yield
-    finally:
-        podman("kube", "down", file)
 
 
 def make_secret(name: str, pair: Pair, directory: Path) -> None:

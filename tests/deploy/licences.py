@@ -1,4 +1,4 @@
-"""Under which licence each Python package of the image is, as its own metadata says.
+"""Under which licence each Python package of the images is, as its own metadata says.
 
 `python -m tests.deploy.licences` writes the list into docs/security.md.
 """
@@ -16,9 +16,17 @@ ALLOWED = frozenset({"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT",
 WRITTEN_OTHERWISE = {"Apache 2.0": "Apache-2.0", "MIT License": "MIT"}
 
 
-def packages() -> list[str]:
-    """What the image is made of besides Python, Debian's libraries and ours."""
-    return re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+LOCKS = {"all": "requirements.lock", "topz": "requirements-topz.lock", "configsync": "requirements-configsync.lock"}
+"""What each image is made of, that of tlsproxy first; the others have the same and more."""
+
+
+def packages() -> dict[str, str]:
+    """What the images are made of besides Python, Debian's libraries and ours, and which image alone."""
+    found: dict[str, str] = {}
+    for image, lock in LOCKS.items():
+        for package in re.findall(r"^([a-z0-9-]+)==", (ROOT / lock).read_text(), re.MULTILINE):
+            found.setdefault(package, image)
+    return found
 
 
 def licence(package: str) -> str:
@@ -39,8 +47,8 @@ def parts(expression: str) -> list[str]:
 
 def table() -> str:
     """The page's list."""
-    rows = [f"| {package} | {licence(package)} |" for package in packages()]
-    return "\n".join(["| package | licence |", "|---|---|", *rows])
+    rows = [f"| {package} | {licence(package)} | {image} |" for package, image in packages().items()]
+    return "\n".join(["| package | licence | in the image of |", "|---|---|---|", *rows])
 
 
 if __name__ == "__main__":

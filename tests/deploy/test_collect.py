@@ -1,14 +1,19 @@
-"""deploy/image/collect.py: what is left out of a library is what nobody loads."""
+"""deploy/image/collect.py: what is left out is what nobody loads."""
 
 import importlib.util
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 from httptools.parser import parser
 
-COLLECT = Path(__file__).parents[2] / "deploy" / "image" / "collect.py"
+ROOT = Path(__file__).parents[2]
+COLLECT = ROOT / "deploy" / "image" / "collect.py"
+COMPANIONS = ROOT / "tlsproxy" / "companions"
 LOAD = """
 import sys
 from importlib.machinery import ExtensionFileLoader
@@ -42,6 +47,44 @@ def test_a_library_without_its_symbols(tmp_path: Path) -> None:
     assert loaded.stdout == "HttpRequestParser\n"
     collect().cut(library)
     assert library.read_bytes() == after
+
+
+@pytest.mark.parametrize(
+    ("program", "kept"),
+    [
+        ("tlsproxy", {"life.py"}),
+        ("topz", {"life.py", "__init__.py", "cli.py topz"}),
+        ("configsync", {"life.py", "__init__.py", "cli.py configsync", "cli.py rollout"}),
+    ],
+)
+def test_what_another_program_needs(tmp_path: Path, program: str, kept: set[str]) -> None:
+    """It is left out: its command, and its folder; the proxy knows no companion."""
+    package = tmp_path / "lib" / "python3.11" / "site-packages" / "tlsproxy"
+    for folder in ("topz", "configsync", "rollout"):
+        (package / "companions" / folder).mkdir(parents=True)
+        (package / "companions" / folder / "cli.py").touch()
+    (package / "companions" / "__init__.py").touch()
+    (package / "life.py").touch()
+    (tmp_path / "bin").mkdir()
+    for command in ("tlsproxy", "topz", "configsync", "watchfiles", "python3.11"):
+        (tmp_path / "bin" / command).touch()
+    (tmp_path / "bin" / "python").symlink_to("python3.11")
+    (tmp_path / "bin" / "python3.11").unlink()
+    collect().keep_one(tmp_path, program)
+    assert {path.name for path in (tmp_path / "bin").iterdir()} == {"python", program}
+    found = {path.relative_to(package).parts for path in package.rglob("*.py")}
+    assert {" ".join((name, *way[1:])) for *way, name in found} == kept
+
+
+def test_every_companion_has_its_folders() -> None:
+    """Whatever a companion imports is among them, and nobody else's."""
+    needed = collect().COMPANIONS
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert needed.keys() == scripts.keys() - {"tlsproxy"}
+    for program, folders in needed.items():
+        modules = [path for folder in folders for path in (COMPANIONS / folder).rglob("*.py")]
+        imports = {name for path in modules for name in re.findall(r"tlsproxy\.companions\.(\w+)", path.read_text())}
+        assert imports == set(folders), program
 
 
 def test_what_is_no_library(tmp_path: Path) -> None:
