@@ -28,7 +28,7 @@ from tests.tls.loopback import (
 from tests.tls.material import Request, until
 from tests.tls.test_clients import BELOW, MIDDLE, listener, showing
 from tlsproxy.tls.clients import Clients
-from tlsproxy.tls.connection import _FAILURES, DENIAL_REASONS, FAILURE_REASONS, Connection
+from tlsproxy.tls.connection import _FAILURES, _FOR_A_BYTE, _READ_SLICE, DENIAL_REASONS, FAILURE_REASONS, Connection
 from tlsproxy.tls.context import withhold_tickets
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -52,6 +52,21 @@ both_versions = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def scene(request: pytest.FixtureRequest) -> Scene:
     return Scene(request.param)
+
+
+SHARE = "tlsproxy.tls.connection._SHARE"
+
+
+@pytest.fixture(autouse=True)
+def leisurely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else the machine does, a connection's share of a turn lasts for all that it sends."""
+    monkeypatch.setattr(SHARE, 60.0)
+
+
+@pytest.fixture
+def hasty(leisurely: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection's share of a turn is over with the first slice."""
+    monkeypatch.setattr(SHARE, -60.0)
 
 
 def client_hello(version: int, cipher: int) -> bytes:
@@ -126,6 +141,36 @@ async def test_many_small_records_give_way(scene: Scene, record: int) -> None:
     assert b"".join(upper.pieces) == NUMBERS[: 4000 * record]
 
 
+@pytest.mark.usefixtures("hasty")
+@staged
+async def test_what_takes_long_gives_way(scene: Scene) -> None:
+    """When a share of time is over others have their turn, and soon again; all arrives in order."""
+    client, upper = await scene.connect()
+    upper.transport.data_received(client.seal(NUMBERS[: 64 * KILOBYTE]))
+    assert sum(map(len, upper.pieces)) < _READ_SLICE
+    await until(lambda: b"".join(upper.pieces) == NUMBERS[: 64 * KILOBYTE])
+
+
+@staged
+async def test_what_brings_much_may_take_long(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that are brought are worth time: who uploads does not wait where the process had to."""
+    monkeypatch.setattr(SHARE, -16 * KILOBYTE * _FOR_A_BYTE / 2)
+    client, upper = await scene.connect()
+    upper.transport.data_received(client.seal(NUMBERS[: 64 * KILOBYTE], 1000))
+    assert upper.pieces == [NUMBERS[: 64 * KILOBYTE]]
+
+
+@pytest.mark.usefixtures("hasty")
+@staged
+async def test_small_records_behind_a_handshake_give_way(scene: Scene) -> None:
+    """What comes in one read with a handshake's end has no more of that turn than what comes later."""
+    client, below = await scene.arrive()
+    below.data_received(await client.shake() + client.seal(NUMBERS[:4000], 1))
+    assert 0 < len(b"".join(scene.uppers[0].pieces)) < _READ_SLICE / 10
+    await until(lambda: b"".join(scene.uppers[0].pieces) == NUMBERS[:4000])
+
+
+@pytest.mark.usefixtures("hasty")
 @staged
 async def test_small_records_that_gave_way_wait_for_a_pause_to_end(scene: Scene) -> None:
     """The upper that pauses reading gets nothing until it resumes, and then goes on where it was, in turns."""
@@ -142,6 +187,7 @@ async def test_small_records_that_gave_way_wait_for_a_pause_to_end(scene: Scene)
     await until(lambda: b"".join(upper.pieces) == NUMBERS[:4000] + b"behind")
 
 
+@pytest.mark.usefixtures("hasty")
 @staged
 async def test_a_failure_behind_records_that_gave_way_is_the_end(scene: Scene) -> None:
     """What fails above in a later turn cuts the connection, as the loop does in the first."""
@@ -157,6 +203,7 @@ async def test_a_failure_behind_records_that_gave_way_is_the_end(scene: Scene) -
     assert isinstance(scene.errors.pop()["exception"], MemoryError)
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("end", [Connection.close, Connection.abort])
 @staged
 async def test_nothing_is_told_behind_an_end_of_what_gave_way(scene: Scene, end: Callable[[Connection], None]) -> None:

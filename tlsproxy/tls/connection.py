@@ -30,6 +30,12 @@ _READ_SLICE = 16 * 1024
 _WRITE_SLICE = 32 * 1024
 # Records of one byte cost 2.5 us each, and the loop hands over up to 8 MiB of them from one client in one turn: 0.9 s.
 _AT_ONCE = 512
+# A KeyUpdate costs 40 us and brings nothing: 12 s. Seconds for that, and more of them for bytes that are brought: who
+# sends much is not to wait where somebody else had the processor.
+_SHARE = 0.002
+_FOR_A_BYTE = 1e-7
+# What is left has its turns in pieces that are small enough for such records.
+_PUT_OFF_SLICE = 1024
 # How long a client may take to read why it was turned away.
 _LINGER = 2.0
 
@@ -260,11 +266,12 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def _shake_on(self, data: bytes) -> None:
         """Go on with the handshake, and decrypt what is behind it."""
-        for piece in _slices(data, _READ_SLICE):
-            if self._state == OPEN:
-                self._decrypt(bytes(piece))
-            elif self._state == HANDSHAKE and self._shake(bytes(piece)) and self._incoming.pending:
-                self._decrypt(b"")
+        pieces = _slices(data, _READ_SLICE)
+        for piece in pieces:
+            if self._state != HANDSHAKE:
+                break
+            if self._shake(bytes(piece)):
+                self._decrypt(b"".join(pieces))
 
     def eof_received(self) -> bool:
         """The client has ended the TCP connection: it is gone, unless what stands above knows better.
@@ -386,15 +393,17 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     # ------------------------------------------------------------------ from the client
 
-    def _decrypt(self, data: bytes) -> None:
-        """Hand what the data holds to the protocol above, in one piece."""
+    def _decrypt(self, data: bytes, size: int = _READ_SLICE) -> None:
+        """Hand what the data holds to the protocol above, in one piece; in slices of that size what is longer."""
         if self._peer_done:
             # RFC 8446 section 6.1: what comes behind close_notify is ignored. OpenSSL would not even read it.
             return
         tls, incoming = self._tls, self._incoming
         chunks: list[bytes] = []
         error: ssl.SSLError | None = None
-        pieces: Iterable[bytes | memoryview] = (data,) if len(data) <= _READ_SLICE else _slices(data, _READ_SLICE)
+        is_long = len(data) > size
+        pieces: Iterable[bytes | memoryview] = _slices(data, size) if is_long else (data,)
+        until = monotonic() + _SHARE if is_long else _NEVER
         for piece in pieces:
             incoming.write(piece)
             try:
@@ -409,7 +418,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
                 # Its traceback would hold this frame, which holds it: a cycle around the whole connection.
                 error = problem.with_traceback(None)
                 break
-            if len(chunks) > _AT_ONCE and len(data) > _READ_SLICE:
+            if is_long and (len(chunks) > _AT_ONCE or _takes_long(until, chunks)):
                 self._put_off = b"".join(pieces)
                 break
         if self._outgoing.pending:
@@ -435,7 +444,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         data, self._put_off = self._put_off, b""
         if self._state == OPEN:
             with self._cut_by_failure():
-                self._decrypt(data)
+                self._decrypt(data, _PUT_OFF_SLICE)
         if not self._reading_paused:
             self.resume_reading()
 
@@ -576,6 +585,12 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._acceptor.failures["timeout"] += 1
             self._state = LEAVING
         self._tcp.abort()
+
+
+def _takes_long(until: float, chunks: Iterable[bytes]) -> bool:
+    """Whether a share that ends at this time is over, with what the bytes are worth that it has brought."""
+    now = monotonic()
+    return now > until and now > until + _FOR_A_BYTE * sum(map(len, chunks))
 
 
 def _slices(data: bytes | bytearray | memoryview, size: int) -> Iterator[memoryview]:
