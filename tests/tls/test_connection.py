@@ -28,7 +28,7 @@ from tests.tls.loopback import (
 from tests.tls.material import Request, until
 from tests.tls.test_clients import BELOW, MIDDLE, listener, showing
 from tlsproxy.tls.clients import Clients
-from tlsproxy.tls.connection import _FAILURES, _PUT_OFF_SLICE, _READ_SLICE, DENIAL_REASONS, FAILURE_REASONS, Connection
+from tlsproxy.tls.connection import _FAILURES, _FOR_A_BYTE, _READ_SLICE, DENIAL_REASONS, FAILURE_REASONS, Connection
 from tlsproxy.tls.context import withhold_tickets
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -66,7 +66,7 @@ def leisurely(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hasty(leisurely: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each connection's share of a turn is over with the first slice."""
-    monkeypatch.setattr(SHARE, 0.0)
+    monkeypatch.setattr(SHARE, -60.0)
 
 
 def client_hello(version: int, cipher: int) -> bytes:
@@ -121,11 +121,10 @@ async def test_one_read_is_one_piece(scene: Scene, version: ssl.TLSVersion) -> N
     assert b"".join(upper.pieces) == data
 
 
-@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("record", [1, 10])
 @staged
 async def test_many_small_records_give_way(scene: Scene, record: int) -> None:
-    """Others have their turn when a share is over, and soon again; all arrive in order, before the end.
+    """Others have their turn between a few hundred records and the next, and all arrive in order, before the end.
 
     With ten bytes in each, records end where slices do.
     """
@@ -134,12 +133,31 @@ async def test_many_small_records_give_way(scene: Scene, record: int) -> None:
     upper.transport.data_received(said)
     for known in range(1, 4000):
         assert len(upper.pieces) <= known
-        assert len(upper.pieces[-1]) < (_READ_SLICE if known == 1 else _PUT_OFF_SLICE) / 20 * record
+        assert len(upper.pieces[-1]) < 1500 * record
         if upper.told != ["made"]:
             break
         await turns(1)
     assert upper.told == ["made", "eof"]
     assert b"".join(upper.pieces) == NUMBERS[: 4000 * record]
+
+
+@pytest.mark.usefixtures("hasty")
+@staged
+async def test_what_takes_long_gives_way(scene: Scene) -> None:
+    """When a share of time is over others have their turn, and soon again; all arrives in order."""
+    client, upper = await scene.connect()
+    upper.transport.data_received(client.seal(NUMBERS[: 64 * KILOBYTE]))
+    assert sum(map(len, upper.pieces)) < _READ_SLICE
+    await until(lambda: b"".join(upper.pieces) == NUMBERS[: 64 * KILOBYTE])
+
+
+@staged
+async def test_what_brings_much_may_take_long(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that are brought are worth time: who uploads does not wait where the process had to."""
+    monkeypatch.setattr(SHARE, -16 * KILOBYTE * _FOR_A_BYTE / 2)
+    client, upper = await scene.connect()
+    upper.transport.data_received(client.seal(NUMBERS[: 64 * KILOBYTE], 1000))
+    assert upper.pieces == [NUMBERS[: 64 * KILOBYTE]]
 
 
 @pytest.mark.usefixtures("hasty")
