@@ -262,7 +262,10 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Go on with the handshake, which had to wait for its turn; the client may have gone since."""
         with self._cut_by_failure():
             self.resume_reading()
-            self._shake_on(data)
+            if self._state == OPEN:
+                self._decrypt(data)
+            else:
+                self._shake_on(data)
 
     def _shake_on(self, data: bytes) -> None:
         """Go on with the handshake, and decrypt what is behind it."""
@@ -505,6 +508,9 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def abort(self) -> None:
         """End without close_notify: what was sent can't be taken for the whole, though a little may still go out."""
+        if self._state == CLOSED and self.deadline == _NEVER:
+            # It has gone; uvloop's transport may count bytes even then.
+            return
         self._state = CLOSED
         if self._tcp.get_write_buffer_size():
             self._tcp.close()
