@@ -20,7 +20,7 @@ demo: $(VENV)/.run  ## HTTPS in front of a small legacy app, with a rotation und
 
 demos: $(COMPANIONS:%=demo-%)  ## those of the other sidecars: demo-topz, demo-configsync
 
-$(COMPANIONS:%=demo-%): demo-%: $(VENV)/.run-%
+demo-topz demo-configsync: demo-%: $(VENV)/.run-%
 	@$(BIN)/$* demo
 
 # Half of the time tests wait for a deadline or a process: five at once keep two cores busy. What pytest makes of the
