@@ -24,8 +24,8 @@ from tests.e2e.ports import free_port
 
 WITHIN = 75.0
 """Seconds for a whole page, which takes 5 on an idle machine."""
-# The app's, HTTPS, admin, redirects.
-PORTS = ("8000", "8443", "8444", "8081")
+# The app's, HTTPS, admin, redirects; configsync's control and admin.
+PORTS = ("8000", "8443", "8444", "8081", "8452", "8453")
 _BLOCK = re.compile(r"^<!-- (?P<mark>run[a-z ]*) -->\n+```console\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"^@@(\d+)@@\n", re.MULTILINE)
 
@@ -86,7 +86,7 @@ def run(page: str, directory: Path, mark: str = "run") -> None:
 
 
 def _environment(directory: Path, ports: Mapping[str, str]) -> dict[str, str]:
-    app, https, admin, _ = (ports[port] for port in PORTS)
+    app, https, admin, _, control, configsync_admin = (ports[port] for port in PORTS)
     return {
         "HOME": str(directory),
         "LANG": "C.UTF-8",
@@ -99,6 +99,9 @@ def _environment(directory: Path, ports: Mapping[str, str]) -> dict[str, str]:
         "TLSPROXY_APP_PORT": app,
         # What is said does not depend on this machine's limit of open files.
         "TLSPROXY_MAX_CONNECTIONS": "100",
+        "CONFIGSYNC_CONTROL_PORT": control,
+        "CONFIGSYNC_ADMIN_HOST": "127.0.0.1",
+        "CONFIGSYNC_ADMIN_PORT": configsync_admin,
     }
 
 

@@ -271,3 +271,20 @@ async def test_at_the_end_too_there_is_a_limit(scene: Scene) -> None:
     with pytest.raises(ConnectionResetError):
         await asyncio.wait_for(asyncio.get_running_loop().sock_recv(waiting[3], 1), WITHIN)
     assert scene.most == 3
+
+
+@staged
+async def test_what_fails_takes_no_place(scene: Scene) -> None:
+    """Where memory for a connection is wanting its client is hung up on, and the next have every place."""
+
+    def exhausted() -> None:
+        raise MemoryError
+
+    port, scene.on_accept = scene.port(), exhausted
+    for _ in range(3):
+        scene.knock(port)
+    await until(lambda: len(scene.errors) == 3)
+    assert [type(error["exception"]) for error in scene.errors] == [MemoryError] * 3
+    scene.errors.clear()
+    scene.on_accept = lambda: None
+    await scene.fill(port)

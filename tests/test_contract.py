@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -27,16 +28,23 @@ from tlsproxy.chassis.exits import Exit
 from tlsproxy.chassis.signals import HEEDED
 from tlsproxy.chassis.verbs import entries
 from tlsproxy.cli import PROGRAM
+from tlsproxy.companions.configsync import contract as configsync
+from tlsproxy.companions.configsync.cli import PROGRAM as CONFIGSYNC
+from tlsproxy.companions.topz import contract as topz
+from tlsproxy.companions.topz.cli import PROGRAM as TOPZ
 from tlsproxy.proxy import heads, refusals
 from tlsproxy.proxy.forwarding import Forwarding
 from tlsproxy.proxy_protocol import HeaderError
 from tlsproxy.settings import Settings
 from tlsproxy.tls import clients, connection
 from tlsproxy.tls.identity import read_identity
-from tlsproxy.verbs import WORDS
 
 ROOT = Path(__file__).parent.parent
-SURFACES: Mapping[Path, documents.Surface] = {ROOT / "tests" / "contract.json": contract.SURFACE}
+SURFACES: Mapping[Path, documents.Surface] = {
+    ROOT / "tests" / "contract.json": contract.SURFACE,
+    ROOT / "tests" / "companions" / "configsync" / "contract.json": configsync.SURFACE,
+    ROOT / "tests" / "companions" / "topz" / "contract.json": topz.SURFACE,
+}
 """By the file that holds what was promised: of each sidecar, its surface."""
 GENERATED: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     ROOT / "README.md": {"variables": partial(documents.table, Settings)},
@@ -44,7 +52,21 @@ GENERATED: Mapping[Path, Mapping[str, Callable[[], str]]] = {
         "variables": partial(documents.table, Settings),
         "lists": partial(documents.lists, contract.SURFACE),
     },
+    ROOT / "docs" / "configsync.md": {
+        "variables": partial(documents.table, configsync.SURFACE.settings),
+        "lists": partial(documents.lists, configsync.SURFACE),
+    },
+    ROOT / "docs" / "topz.md": {
+        "variables": partial(documents.table, topz.SURFACE.settings),
+        "lists": partial(documents.lists, topz.SURFACE),
+    },
 }
+DONE: Mapping[str, AbstractSet[str]] = {
+    "tlsproxy": verbs(PROGRAM).keys(),
+    "configsync": verbs(CONFIGSYNC).keys(),
+    "topz": verbs(TOPZ).keys(),
+}
+"""By program the verbs that something is done at."""
 REFRESH = "python -m tests.test_contract"
 NEW = f"Additions are welcome. Once released they stay; record them by `{REFRESH}`:"
 BROKEN = (
@@ -198,21 +220,24 @@ def test_every_exit_status_is_explained() -> None:
     assert contract.EXIT_STATUSES.keys() == set(Exit)
 
 
-def test_every_metric_is_explained_once() -> None:
+@pytest.mark.parametrize("surface", SURFACES.values(), ids=lambda surface: surface.words.program)
+def test_every_metric_is_explained_once(surface: documents.Surface) -> None:
     """Each has a sentence, and none comes from two places."""
-    measures = list(contract.SURFACE.measures())
+    measures = list(surface.measures())
     names = [measure.name for measure in measures]
     assert sorted(set(names)) == sorted(names)
     assert all(measure.help.endswith(".") for measure in measures)
 
 
-def test_every_port_is_told() -> None:
+@pytest.mark.parametrize("surface", SURFACES.values(), ids=lambda surface: surface.words.program)
+def test_every_port_is_told(surface: documents.Surface) -> None:
     """Of the variables that hold a port, all but the app's and that of other people's URLs are listened on."""
-    ports = {variable.name for variable in variables(Settings) if variable.kind.name == "port"}
-    assert ports - {"TLSPROXY_APP_PORT", "TLSPROXY_EXTERNAL_PORT"} == contract.PORTS.keys()
+    ports = {variable.name for variable in variables(surface.settings) if variable.kind.name == "port"}
+    assert ports - {"TLSPROXY_APP_PORT", "TLSPROXY_EXTERNAL_PORT"} == surface.ports.keys()
 
 
-def test_every_path_of_the_admin_port_is_told() -> None:
+@pytest.mark.parametrize("surface", SURFACES.values(), ids=lambda surface: surface.words.program)
+def test_every_path_of_the_admin_port_is_told(surface: documents.Surface) -> None:
     """The endpoints are those that the server has."""
 
     async def nothing() -> Mapping[str, object]:
@@ -222,17 +247,20 @@ def test_every_path_of_the_admin_port_is_told() -> None:
         return ()
 
     server = AdminServer(live=none, started=tuple, ready=none, status=nothing, measures=none)
-    assert contract.ENDPOINTS.keys() == server._server._paths.keys()
+    assert surface.endpoints.keys() == server._server._paths.keys()
 
 
-def test_every_signal_is_told() -> None:
+@pytest.mark.parametrize("surface", SURFACES.values(), ids=lambda surface: surface.words.program)
+def test_every_signal_is_told(surface: documents.Surface) -> None:
     """The signals are those that are heeded."""
-    assert contract.SIGNALS.keys() == {number.name for number in HEEDED}
+    assert surface.signals.keys() == {number.name for number in HEEDED}
 
 
-def test_every_verb_is_told() -> None:
+@pytest.mark.parametrize("surface", SURFACES.values(), ids=lambda surface: surface.words.program)
+def test_every_verb_is_told(surface: documents.Surface) -> None:
     """The commands are those that something is done at."""
-    assert {command.split()[1] for command in entries(WORDS)} == verbs(PROGRAM).keys() | {"--version"}
+    told = {command.split()[1] for command in entries(surface.words)}
+    assert told == DONE[surface.words.program] | {"--version"}
 
 
 # Where a label's value stands as a word of its own, and not in a table.

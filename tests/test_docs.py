@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from aiohttp import http_parser
@@ -16,6 +17,7 @@ from aiohttp import http_parser
 from tests import console
 from tests.e2e.programs import program
 from tests.e2e.test_start_errors import START_ERRORS
+from tests.test_contract import SURFACES
 from tlsproxy import contract
 from tlsproxy.chassis import documents, listening, settings_process
 from tlsproxy.chassis.environment import variables
@@ -24,17 +26,16 @@ from tlsproxy.chassis.verbs import entries
 from tlsproxy.proxy import heads, refusals
 from tlsproxy.settings import Settings
 from tlsproxy.tls import checks, clients, connection
-from tlsproxy.verbs import WORDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "certs" / "README.md"])
 RUN = [page for page in PAGES if console.commands(page.read_text())]
-# Spelled wrongly on purpose, made by Kubernetes, or of the tests.
+# Spelled wrongly on purpose, made by Kubernetes, handed to commands, or of the tests.
 NO_VARIABLES = frozenset(
     {
         *("TLSPROXY_APP_PROT", "TLSPROXY_CERT_NAM", "TLSPROXY_DEBUG"),
-        *("TLSPROXY_SERVICE_HOST", "TLSPROXY_IMAGE", "TLSPROXY_TEST_COMMAND"),
+        *("TLSPROXY_SERVICE_HOST", "TLSPROXY_IMAGE", "TLSPROXY_TEST_COMMAND", "CONFIGSYNC_VERSION"),
     }
 )
 
@@ -186,8 +187,10 @@ def test_commands_of_make_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_variables_that_are_named_exist(page: Path) -> None:
     """No page speaks of a variable that has no effect."""
-    named = set(re.findall(r"TLSPROXY_[A-Z_]*[A-Z]", page.read_text()))
-    assert named <= {variable.name for variable in variables(Settings)} | NO_VARIABLES | {"TLSPROXY_PORT"}
+    named = set(re.findall(r"(?:TLSPROXY|TOPZ|CONFIGSYNC)_[A-Z_]*[A-Z]", page.read_text()))
+    declared = [variable for surface in SURFACES.values() for variable in variables(surface.settings)]
+    known = {name for variable in declared for name in (variable.name, *variable.aliases)}
+    assert named <= known | NO_VARIABLES | {"TLSPROXY_PORT"}
 
 
 @pytest.mark.parametrize(
@@ -227,9 +230,9 @@ def spelled(node: ast.expr) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else "..."
 
 
-def messages(heading: str) -> list[str]:
-    """Every message in the tables below a heading of the troubleshooting page, up to the next of its kind."""
-    _, found, rest = (DOCS / "troubleshooting.md").read_text().partition(f"\n{heading}\n")
+def messages(heading: str, page: str = "troubleshooting.md") -> list[str]:
+    """Every message in the tables below a heading of a page, up to the next of its kind."""
+    _, found, rest = (DOCS / page).read_text().partition(f"\n{heading}\n")
     assert found, f"there is no {heading!r}"
     rows = [line for line in re.split(r"\n##+ ", rest)[0].splitlines() if line.startswith("| `")]
     return [message for row in rows for message in re.findall(r"`(.+?)`(?=,| \|)", row.split(" | ")[0] + " |")]
@@ -260,6 +263,22 @@ def test_what_stops_the_start_is_explained(heading: str) -> None:
         raised += [text for text in errors("tls/development.py", "MaterialError") if "SELF_SIGNED" in text]
     assert [text for text in raised if not any(explains(message, text) for message in known)] == []
     assert [message for message in known if not any(explains(message, text) for text in raised)] == []
+
+
+def test_messages_of_configsync_exist() -> None:
+    """What the page on configsync explains is said somewhere in its code, in these words."""
+    folders = [ROOT / "tlsproxy" / "companions" / name for name in ("configsync", "rollout")]
+    modules = [ast.parse(path.read_text()) for folder in folders for path in folder.rglob("*.py")]
+    said = [
+        spelled(node).replace("%s", "...")
+        for module in modules
+        for node in ast.walk(module)
+        if isinstance(node, ast.expr)
+    ]
+    known = messages("## Something is wrong", "configsync.md")
+    assert known
+    stale = [message for message in known if not any(explains(message, text) for text in said)]
+    assert not stale, "; ".join(stale)
 
 
 def test_what_commands_refuse_is_explained() -> None:
@@ -294,27 +313,33 @@ def test_ports_that_cannot_be_had_are_explained() -> None:
     assert [message for message in known if not any(explains(message, text) for text in raised)] == []
 
 
+def metrics(surface: documents.Surface) -> set[str]:
+    """The names of all that a sidecar's admin port shows."""
+    known = documents.promises(surface)
+    return {str(name) for part in ("metrics", "process_metrics") for name in cast("Iterable[str]", known[part])}
+
+
 def test_metrics_that_are_named_exist() -> None:
     """No page speaks of a metric that is never shown."""
-    known = {*listed("metrics"), *listed("process_metrics")}
+    known = {name for surface in SURFACES.values() for name in metrics(surface)}
     for page in PAGES:
-        named = re.findall(r"\b(?:tlsproxy|process)_[a-z_]*[a-z]\b(?![.*_/])", page.read_text())
+        named = re.findall(r"\b(?:tlsproxy|topz|configsync|process)_[a-z_]*[a-z]\b(?![.*_/])", page.read_text())
         unknown = {re.sub("_(bucket|sum|count)$", "", metric) for metric in named} - known
         assert unknown == set(), name(page)
 
 
 def test_options_that_are_named_exist() -> None:
-    """No page shows a verb or an option of `tlsproxy` that is not taken."""
+    """No page shows a verb or an option of a program that is not taken."""
     known: dict[str, set[str]] = {}
-    for words in map(str.split, entries(WORDS)):
-        known.setdefault(words[1], {"--help"}).update(word for word in words if word.startswith("--"))
+    for words in (line.split() for surface in SURFACES.values() for line in entries(surface.words)):
+        known.setdefault(" ".join(words[:2]), {"--help"}).update(word for word in words if word.startswith("--"))
     for page in (page for page in PAGES if page.name != "errors.md"):  # which shows mistakes
         for verb, rest in re.findall(
-            r"(?:^[$>] |`)tlsproxy ([a-z-]+)((?: [^`|;&\n]*)?)", page.read_text(), re.MULTILINE
+            r"(?:^[$>] |`)((?:tlsproxy|topz|configsync) [a-z-]+)((?: [^`|;&\n]*)?)", page.read_text(), re.MULTILINE
         ):
-            assert verb in known, f"{name(page)}: tlsproxy {verb}"
+            assert verb in known, f"{name(page)}: {verb}"
             options = set(re.findall(r"(?<= )--[a-z-]+", rest))
-            assert options <= known[verb], f"{name(page)}: tlsproxy {verb} {options - known[verb]}"
+            assert options <= known[verb], f"{name(page)}: {verb} {options - known[verb]}"
 
 
 def test_sizing_tells_what_the_manifests_ask_for() -> None:

@@ -13,7 +13,7 @@ import pytest
 import tlsproxy
 
 ROOT = Path(tlsproxy.__file__).parent
-FREE = ("tlsproxy.demo", "tlsproxy.companions.configsync.demo")
+FREE = ("tlsproxy.demo", "tlsproxy.companions.configsync.demo", "tlsproxy.companions.topz.demo")
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": (
@@ -40,6 +40,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.chassis.environment",
         "tlsproxy.companions.rollout.variables",
         "tlsproxy.companions.configsync.settings",
+        "tlsproxy.companions.topz.settings",
     ),
     "pydantic_settings": ("tlsproxy.chassis.environment",),
     "pydantic_core": ("tlsproxy.chassis.environment",),
@@ -47,6 +48,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.settings",
         "tlsproxy.chassis.environment",
         "tlsproxy.chassis.kinds",  # bounds as plain values; they are pydantic's words, and nothing of it
+        "tlsproxy.companions.topz.settings",
         "tlsproxy.companions.rollout.variables",
     ),
     "prometheus_client": ("tlsproxy.chassis.admin.metrics",),
@@ -93,6 +95,9 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.configsync.sources.http",
         "tlsproxy.companions.configsync.sources.kubernetes",
         "tlsproxy.companions.rollout.threads",
+        "tlsproxy.companions.topz.looking",
+        "tlsproxy.companions.topz.serving",
+        "tlsproxy.companions.topz.program",
         "tlsproxy.companions.configsync.check",
         "tlsproxy.companions.configsync.program",
     ),
@@ -120,14 +125,18 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.companions.rollout.processes",
         "tlsproxy.companions.rollout.commands",
         "tlsproxy.companions.rollout.telling",
+        "tlsproxy.companions.topz.program",
         "tlsproxy.companions.rollout.variables",  # names a type
         "tlsproxy.companions.configsync.program",
     ),
     "yaml": ("tlsproxy.companions.configsync.yaml_documents",),
     "jsonschema": ("tlsproxy.companions.configsync.schemas",),
     "referencing": ("tlsproxy.companions.configsync.schemas",),
-    "threading": (),
+    "threading": (
+        "tlsproxy.companions.topz.looking",  # a file of /proc may keep its reader waiting
+    ),
     "subprocess": ("tlsproxy.companions.rollout.commands",),
+    "psutil": ("tlsproxy.companions.topz.detail",),
     "ctypes": ("tlsproxy.chassis.heap", "tlsproxy.chassis.hardening"),
 }
 """Each library and the rooms and modules that may know it; nobody else may."""
@@ -341,6 +350,11 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "tlsproxy.__main__": ("tlsproxy.cli",),
     "tlsproxy.companions": (),
     "tlsproxy.companions.rollout": ("tlsproxy.companions.rollout", "tlsproxy.chassis.measures"),
+    "tlsproxy.companions.configsync.contract": (
+        "tlsproxy.companions.configsync",
+        "tlsproxy.companions.rollout",
+        "tlsproxy.chassis",
+    ),
     "tlsproxy.companions.rollout.rollout": ("tlsproxy.companions.rollout", *SHARED),
     "tlsproxy.companions.rollout.variables": (
         "tlsproxy.chassis.environment",
@@ -432,6 +446,18 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "tlsproxy.chassis.secrets",
         *SHARED,
     ),
+    "tlsproxy.companions.topz": ("tlsproxy.companions.topz",),
+    "tlsproxy.companions.topz.check": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
+    "tlsproxy.companions.topz.contract": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
+    "tlsproxy.companions.topz.looking": ("tlsproxy.companions.topz.snapshot", "tlsproxy.chassis.admin.health"),
+    "tlsproxy.companions.topz.measures": ("tlsproxy.companions.topz.snapshot", "tlsproxy.chassis.measures"),
+    "tlsproxy.companions.topz.serving": ("tlsproxy.companions.topz", "tlsproxy.chassis.http_server"),
+    "tlsproxy.companions.topz.program": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
+    "tlsproxy.companions.topz.processes": ("tlsproxy.companions.topz", "tlsproxy.chassis.diagnostics"),
+    "tlsproxy.companions.topz.detail": ("tlsproxy.companions.topz", "tlsproxy.chassis.diagnostics"),
+    "tlsproxy.companions.topz.settings": ("tlsproxy.chassis.environment", "tlsproxy.chassis.kinds"),
+    "tlsproxy.companions.topz.verbs": ("tlsproxy.chassis.verbs",),
+    "tlsproxy.companions.topz.cli": ("tlsproxy.companions.topz", "tlsproxy.chassis"),
 }
 """Each room or module and what of the house it may know; of the package itself everyone may know the version."""
 
@@ -502,6 +528,15 @@ PURE: Mapping[str, frozenset[str]] = {
     "tlsproxy.companions.configsync.sources.content": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.events": CLOCKS_AND_MORE,
     "tlsproxy.companions.configsync.sources.shapes": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.containers": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.data": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.columns": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.masking": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.measures": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.negotiation": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.question": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.rows": CLOCKS_AND_MORE,
+    "tlsproxy.companions.topz.snapshot": CLOCKS_AND_MORE,
     "tlsproxy.proxy.request_log": OUTSIDE_WORLD,
     "tlsproxy.proxy.journal": OUTSIDE_WORLD,
 }
@@ -511,6 +546,7 @@ READS_ENVIRONMENT = (
     "tlsproxy.chassis.environment",
     "tlsproxy.check",  # hands NO_COLOR and TERM to the terminal; reads no setting
     "tlsproxy.companions.rollout.commands",  # hands PATH, LANG and HOME on
+    "tlsproxy.companions.topz.check",  # the same
     "tlsproxy.companions.configsync.check",  # as tlsproxy.check
 )
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
@@ -594,6 +630,18 @@ def test_the_chassis_knows_no_program() -> None:
     while more := {known for name in reached for known in known_to(name) if known in MODULES} - reached:
         reached |= more
     assert sorted(name for name in reached if not within(name, CHASSIS)) == ["tlsproxy"]
+
+
+def test_the_proxy_knows_no_companion() -> None:
+    """What others do beside the proxy is neither loaded nor known by it, and they know nothing of one another."""
+    knowing = {name: known_to(name) for name in MODULES}
+    companions = {name.split(".")[2] for name in MODULES if name.startswith("tlsproxy.companions.")}
+    for companion in companions:
+        own = (f"tlsproxy.companions.{companion}",)
+        # What several are built on is known to those.
+        knowers = ("tlsproxy.companions",) if companion == "rollout" else own
+        others = [name for name in MODULES if not within(name, knowers)]
+        assert [name for name in others if any(within(known, own) for known in knowing[name])] == []
 
 
 @pytest.mark.parametrize("name", STRANGERS)

@@ -75,10 +75,12 @@ class Admission:
     # ------------------------------------------------------------------ one more, and no more
 
     def _admit(self, factory: Callable[[], asyncio.BaseProtocol]) -> asyncio.BaseProtocol:
+        # First: what fails takes no place.
+        protocol = factory()
         self.admitted += 1
         if self.admitted >= self._limit:
             self._pause()
-        return factory()
+        return protocol
 
     def _pause(self) -> None:
         self._accepting.pause()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from tlsproxy.chassis import documents
 from tlsproxy.chassis.documents import Listing, Surface
 from tlsproxy.chassis.exits import Exit
 from tlsproxy.chassis.measures import Measure
@@ -19,19 +20,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXIT_STATUSES: Mapping[Exit, str] = {
-    Exit.STOPPED: "stopped as asked",
-    Exit.FAILED: "anything that has no status of its own",
-    Exit.SETTINGS: "bad settings; the message lists every bad variable",
+    **documents.EXIT_STATUSES,
     Exit.CERTIFICATE: "no usable certificate within CERT_WAIT",
-    Exit.PORT: "a listening port could not be had",
 }
-ENDPOINTS: Mapping[str, str] = {
-    "/livez": "whether the process is alive",
-    "/startupz": "200 once it listens and has a certificate; does not wait for the app",
-    "/readyz": "200 while requests should be sent here, else 503; one line for each condition",
-    "/status": "JSON: version, uptime, effective settings, the certificate, the app",
-    "/metrics": "Prometheus' text format: the metrics below, and the process_* family",
-}
+ENDPOINTS: Mapping[str, str] = documents.endpoints(
+    started="it listens and has a certificate; does not wait for the app",
+    ready="requests should be sent here",
+    status="the certificate, the app",
+)
 PORTS: Mapping[str, str] = {
     "TLSPROXY_LISTEN_PORT": "clients, over TLS",
     "TLSPROXY_ADMIN_PORT": "probes and Prometheus, over plain HTTP",
@@ -59,10 +55,9 @@ REQUEST_LINE: Mapping[str, str] = {
     "reason": "why the answer is the sidecar's and not the app's, or why it is not whole; one of those below",
 }
 SIGNALS: Mapping[str, str] = {
+    **documents.SIGNALS,
     "SIGTERM": "drain, then exit status 0; a second one stops at once",
-    "SIGINT": "the same without DRAIN_DELAY",
     "SIGHUP": "look at the certificate files at once",
-    "SIGUSR1": "write the stacks of all tasks to standard error",
     "SIGUSR2": "replace the workers, one after another, without losing a request; with one process nothing",
 }
 FIELDS_TO_THE_APP: Mapping[str, str] = {

@@ -57,7 +57,7 @@ async def served(ask: Callable[[int], Awaitable[bytes]], guard: Guard, max_body:
 
 def request(method: str, path: str, *fields: str, body: bytes = b"") -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: a", "Connection: close", f"Content-Length: {len(body)}", *fields]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    return "\r\n".join(lines).encode(errors="surrogateescape") + b"\r\n\r\n" + body
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,7 @@ def basic(password: str) -> str:
         ("Authorization: Digest hush", b"401"),
         ("Authorization: Basic hush", b"401"),
         ("Authorization: Basic \xe4\xf6", b"401"),
+        ("Authorization: Bearer \udce4\udcf6", b"401"),
         (basic("hushhush"), b"401"),
         (basic(""), b"401"),
     ],

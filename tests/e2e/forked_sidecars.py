@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -63,7 +64,8 @@ class Forked:
     def send_signal(self, sig: int) -> None:
         """Send a signal to one that has not ended."""
         if self.poll() is None:
-            os.kill(self.pid, sig)
+            with suppress(ProcessLookupError):  # it has ended since, and nobody has told yet
+                os.kill(self.pid, sig)
 
     def kill(self) -> None:
         """Send SIGKILL."""

@@ -2,6 +2,7 @@
 
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.e2e.conftest import Launch
-from tests.e2e.raw_client import RawClient, TlsClient, get, post
+from tests.e2e.raw_client import TIMEOUT, RawClient, TlsClient, get, post
 from tests.e2e.scripted_app import AppConnection, ScriptedApp, response
 from tests.e2e.sidecar_process import Sidecar
 
@@ -186,15 +187,19 @@ def test_a_half_closed_client_gets_its_answer(
 ) -> None:
     """A client that says close_notify after its request still gets the whole response."""
     body = b"x" * 300000
+    said = threading.Event()
 
     def script(connection: AppConnection) -> None:
         connection.read_request()
-        client.finish_sending()
+        assert said.wait(TIMEOUT)
         connection.send(response(body))
 
     app.script(script)
     with shared_sidecar.connect(only(shared_sidecar, version)) as client:
         client.send(get())
+        app.wait_for_requests(1)
+        client.finish_sending()
+        said.set()
         answer = client.read_response()
         assert answer.body == body
         assert client.read_to_end() == b""

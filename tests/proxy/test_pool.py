@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,6 +26,7 @@ from tlsproxy.proxy.refusals import (
     Overloaded,
     Refusal,
 )
+from tlsproxy.proxy.response_reader import ResponseReader
 from tlsproxy.proxy.tally import Tally
 from tlsproxy.proxy.upstream import Upstream
 
@@ -273,6 +275,29 @@ def test_without_a_wait_everyone_is_turned_away_at_once() -> None:
             assert pool.count() == {"idle": 0, "lent": 0, "opening": 0, "waiting": 0}
 
     asyncio.run(scene())
+
+
+def test_what_was_made_for_a_refused_attempt_goes_by_itself() -> None:
+    """uvloop makes the protocol before it connects and never tells it of a failure; a cycle would pile up for hours."""
+
+    async def scene() -> None:
+        async with in_front_of(unused_address(), REFUSED_AT_ONCE) as pool:
+            guest = Guest(pool).ask()
+            await until(lambda: guest.refusal)
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = readers()
+        uvloop.run(scene())
+        assert readers() == before
+    finally:
+        gc.enable()
+
+
+def readers() -> int:
+    """How many readers of responses there are, garbage included."""
+    return sum(type(thing) is ResponseReader for thing in gc.get_objects())
 
 
 def test_requests_are_held_until_the_app_comes() -> None:

@@ -28,7 +28,7 @@ from tests.tls.loopback import (
 from tests.tls.material import Request, until
 from tests.tls.test_clients import BELOW, MIDDLE, listener, showing
 from tlsproxy.tls.clients import Clients
-from tlsproxy.tls.connection import _FAILURES, DENIAL_REASONS, FAILURE_REASONS, Connection
+from tlsproxy.tls.connection import _FAILURES, _PUT_OFF_SLICE, _READ_SLICE, DENIAL_REASONS, FAILURE_REASONS, Connection
 from tlsproxy.tls.context import withhold_tickets
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -52,6 +52,21 @@ both_versions = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def scene(request: pytest.FixtureRequest) -> Scene:
     return Scene(request.param)
+
+
+SHARE = "tlsproxy.tls.connection._SHARE"
+
+
+@pytest.fixture(autouse=True)
+def leisurely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else the machine does, a connection's share of a turn lasts for all that it sends."""
+    monkeypatch.setattr(SHARE, 60.0)
+
+
+@pytest.fixture
+def hasty(leisurely: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection's share of a turn is over with the first slice."""
+    monkeypatch.setattr(SHARE, 0.0)
 
 
 def client_hello(version: int, cipher: int) -> bytes:
@@ -106,10 +121,11 @@ async def test_one_read_is_one_piece(scene: Scene, version: ssl.TLSVersion) -> N
     assert b"".join(upper.pieces) == data
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("record", [1, 10])
 @staged
 async def test_many_small_records_give_way(scene: Scene, record: int) -> None:
-    """Others have their turn between a few hundred records and the next, and all arrive in order, before the end.
+    """Others have their turn when a share is over, and soon again; all arrive in order, before the end.
 
     With ten bytes in each, records end where slices do.
     """
@@ -118,7 +134,7 @@ async def test_many_small_records_give_way(scene: Scene, record: int) -> None:
     upper.transport.data_received(said)
     for known in range(1, 4000):
         assert len(upper.pieces) <= known
-        assert len(upper.pieces[-1]) < 1500 * record
+        assert len(upper.pieces[-1]) < (_READ_SLICE if known == 1 else _PUT_OFF_SLICE) / 20 * record
         if upper.told != ["made"]:
             break
         await turns(1)
@@ -126,6 +142,17 @@ async def test_many_small_records_give_way(scene: Scene, record: int) -> None:
     assert b"".join(upper.pieces) == NUMBERS[: 4000 * record]
 
 
+@pytest.mark.usefixtures("hasty")
+@staged
+async def test_small_records_behind_a_handshake_give_way(scene: Scene) -> None:
+    """What comes in one read with a handshake's end has no more of that turn than what comes later."""
+    client, below = await scene.arrive()
+    below.data_received(await client.shake() + client.seal(NUMBERS[:4000], 1))
+    assert 0 < len(b"".join(scene.uppers[0].pieces)) < _READ_SLICE / 10
+    await until(lambda: b"".join(scene.uppers[0].pieces) == NUMBERS[:4000])
+
+
+@pytest.mark.usefixtures("hasty")
 @staged
 async def test_small_records_that_gave_way_wait_for_a_pause_to_end(scene: Scene) -> None:
     """The upper that pauses reading gets nothing until it resumes, and then goes on where it was, in turns."""
@@ -142,6 +169,23 @@ async def test_small_records_that_gave_way_wait_for_a_pause_to_end(scene: Scene)
     await until(lambda: b"".join(upper.pieces) == NUMBERS[:4000] + b"behind")
 
 
+@pytest.mark.usefixtures("hasty")
+@staged
+async def test_a_failure_behind_records_that_gave_way_is_the_end(scene: Scene) -> None:
+    """What fails above in a later turn cuts the connection, as the loop does in the first."""
+    client, upper = await scene.connect()
+
+    def exhausted(_: Connection) -> None:
+        if len(upper.pieces) > 1:
+            raise MemoryError
+
+    scene.on_data = exhausted
+    upper.transport.data_received(client.seal(NUMBERS[:4000], 1))
+    assert await upper.lost() == ["made", "lost"]
+    assert isinstance(scene.errors.pop()["exception"], MemoryError)
+
+
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("end", [Connection.close, Connection.abort])
 @staged
 async def test_nothing_is_told_behind_an_end_of_what_gave_way(scene: Scene, end: Callable[[Connection], None]) -> None:
@@ -424,6 +468,21 @@ async def test_the_end_is_told_even_where_memory_has_run_out(scene: Scene) -> No
     assert await upper.lost() == ["made", "lost"]
     await until(lambda: len(scene.errors) == 1)
     assert isinstance(scene.errors.pop()["exception"], MemoryError)
+
+
+@staged
+async def test_no_memory_for_a_context_keeps_no_place(scene: Scene) -> None:
+    """A connection that could not begin is cut in time, and its place is given back."""
+
+    def exhausted() -> ssl.SSLContext:
+        raise MemoryError
+
+    scene.acceptor.context = exhausted
+    await scene.arrive()
+    await until(lambda: len(scene.errors) == 1)
+    assert isinstance(scene.errors.pop()["exception"], MemoryError)
+    scene.later(HANDSHAKE_TIMEOUT + 1)
+    await until(lambda: scene.open == 0)
 
 
 @pytest.mark.parametrize("polite", [True, False], ids=["close_notify", "bare"])

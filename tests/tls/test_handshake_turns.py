@@ -106,6 +106,23 @@ def test_one_at_least_goes_on_in_each_turn(clock: Clock) -> None:
     asyncio.run(test())
 
 
+def test_a_part_of_long_turns(clock: Clock) -> None:
+    """Where others take long, handshakes go on for a part of that: many have their turn, and the others keep theirs."""
+
+    async def test() -> None:
+        hand = Hand(clock)
+        for name in "abcdefghijklmnopqrst":
+            Connection(name, _SHARE / 2, hand).come()
+        for _ in range(4):
+            clock.now += 24 * _SHARE
+            await hand.play(1)
+        assert [name for _, name in hand.names()] == list("abcdefghijklmnopqrst")
+        by_turn = [turn for turn, _ in hand.names()]
+        assert max(by_turn.count(turn) for turn in by_turn) * _SHARE / 2 <= 24 * _SHARE / 2
+
+    asyncio.run(test())
+
+
 # ---------------------------------------------------------------------------- real connections
 
 
@@ -156,3 +173,21 @@ async def test_who_leaves_while_it_waits(scene: Scene) -> None:
         client.reset()
     assert await crowd[0].raw()
     await until(lambda: scene.open == 1)
+
+
+@staged
+async def test_a_failure_in_its_turn_is_the_end(scene: Scene) -> None:
+    """What fails above a connection that had to wait cuts it, as the loop does where nobody waits."""
+    crowd = [(await scene.arrive())[0] for _ in range(4)]
+    last = [await client.shake() + client.seal(b"early") for client in crowd]
+
+    def exhausted(_: asyncio.Transport) -> None:
+        raise MemoryError
+
+    scene.on_data = exhausted
+    for client, words in zip(crowd, last, strict=True):
+        client.write(words)
+    await until(lambda: len(scene.errors) == len(crowd))
+    assert [type(error["exception"]) for error in scene.errors] == [MemoryError] * len(crowd)
+    scene.errors.clear()
+    await until(lambda: scene.open == 0)

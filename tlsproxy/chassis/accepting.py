@@ -127,7 +127,12 @@ class Accepting:
             if error.errno not in _NOBODYS_FAULT_BUT_ITS_OWN:
                 self._rest(error)
             return False
-        loop, protocol = asyncio.get_running_loop(), make()
+        try:
+            protocol = make()
+        except BaseException:
+            connection.close()
+            raise
+        loop = asyncio.get_running_loop()
         begun = loop.create_task(loop.connect_accepted_socket(lambda: protocol, connection))
         self._beginning.add(begun)
         begun.add_done_callback(self._beginning.discard)

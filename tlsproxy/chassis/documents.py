@@ -28,6 +28,38 @@ DIAGNOSTIC: Entries = {
     "traceback": "with LOG_LEVEL `debug`, where an exception is told of",
 }
 """The fields of a line on standard error."""
+EXIT_STATUSES: Mapping[Exit, str] = {
+    Exit.STOPPED: "stopped as asked",
+    Exit.FAILED: "anything that has no status of its own",
+    Exit.SETTINGS: "bad settings; the message lists every bad variable",
+    Exit.PORT: "a listening port could not be had",
+}
+"""Those of every sidecar; one that has more adds them."""
+SIGNALS: Entries = {
+    "SIGTERM": "stop, after DRAIN_DELAY, with exit status 0; a second one stops at once",
+    "SIGINT": "the same without DRAIN_DELAY",
+    "SIGHUP": "nothing: files are read when they are used",
+    "SIGUSR1": "write the stacks of all tasks to standard error",
+    "SIGUSR2": "nothing",
+}
+"""Those that every sidecar heeds; one that does something else at one of them says so."""
+
+
+def endpoints(started: str, ready: str, status: str) -> Entries:
+    """Those of every admin port.
+
+    Args:
+        started: when /startupz says yes.
+        ready: how long /readyz says yes.
+        status: what /status tells besides.
+    """
+    return {
+        "/livez": "whether the process is alive",
+        "/startupz": f"200 once {started}",
+        "/readyz": f"200 while {ready}, else 503; one line for each condition",
+        "/status": f"JSON: version, uptime, effective settings, {status}",
+        "/metrics": "Prometheus' text format: the metrics below, and the process_* family",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +178,7 @@ def promises(surface: Surface) -> dict[str, object]:
     return {
         "variables": {variable.name: _promise(variable) for variable in known},
         "aliases": {old: variable.name for variable in known for old in variable.aliases},
-        "exit_statuses": {str(status.value): status.name.lower() for status in surface.exit_statuses},
+        "exit_statuses": {str(status.value): status.name.lower() for status in sorted(surface.exit_statuses)},
         "ports": list(surface.ports),
         "endpoints": list(surface.endpoints),
         "metrics": {name: signature for name, (signature, _) in sorted(_metrics(surface).items())},
@@ -171,7 +203,7 @@ def _promise(variable: Variable) -> dict[str, object]:
 def lists(surface: Surface) -> str:
     """All but the variables as Markdown."""
     sections: dict[str, Entries] = {
-        "Exit statuses": {str(status.value): text for status, text in surface.exit_statuses.items()},
+        "Exit statuses": {str(status.value): text for status, text in sorted(surface.exit_statuses.items())},
         "Ports": {
             _default(variable) or "none": f"{surface.ports[variable.name]}; `{variable.name}`"
             for variable in variables(surface.settings)

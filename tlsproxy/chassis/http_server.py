@@ -156,7 +156,7 @@ def bearer(secret: Callable[[], str], realm: str) -> Guard:
         except SecretFileError as error:
             _log.error("nobody can be let in: %s", error)
             return text(503, "not available, see the log\n")
-        if given is not None and hmac.compare_digest(given, known.encode()):
+        if given is not None and hmac.compare_digest(given, _bytes(known)):
             return None
         return text(401, "unauthorized\n", **{"WWW-Authenticate": challenge})
 
@@ -167,13 +167,18 @@ def _credential(authorization: str) -> bytes | None:
     """The token or the password of that field; None where there is none."""
     scheme, _, rest = authorization.partition(" ")
     if scheme.lower() == "bearer":
-        return rest.strip().encode()
+        return _bytes(rest.strip())
     if scheme.lower() == "basic":
         try:
             return b64decode(rest.strip(), validate=True).partition(b":")[2]
         except ValueError:
             return None
     return None
+
+
+def _bytes(text: str) -> bytes:
+    """As it came: aiohttp's fields and variables may hold what is no UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 # Answers.

@@ -85,20 +85,24 @@ class SidecarProcess:
 
 
 @contextmanager
-def sidecar_process(settings: Mapping[str, object], admin_port: int, diagnostics: Path) -> Iterator[SidecarProcess]:
+def sidecar_process(
+    settings: Mapping[str, object], admin_port: int, diagnostics: Path, program: str = "tlsproxy"
+) -> Iterator[SidecarProcess]:
     """A sidecar for the length of the block; it may not be ready yet.
 
     Args:
         settings: the contract's variables without their prefix. This process's own have no effect.
         admin_port: where it is asked.
         diagnostics: the file that its standard error goes to; request lines go nowhere.
+        program: the module that is run; its last name is the prefix of its variables.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("TLSPROXY_")}
-    environment |= {f"TLSPROXY_{name}": str(value) for name, value in settings.items()}
+    prefix = f"{program.rpartition('.')[2].upper()}_"
+    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(prefix)}
+    environment |= {f"{prefix}{name}": str(value) for name, value in settings.items()}
     with ExitStack() as stack:
         with diagnostics.open("wb") as stderr, _signals_held():
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tlsproxy", "run"],
+            process = subprocess.Popen(  # noqa: S603 - a module of ours
+                [sys.executable, "-m", program, "run"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -1,36 +1,24 @@
 """The demo's story and its transcript: start everything, one request, one rotation, and how to go on by hand."""
 
 import http.client
-import os
 import shlex
-import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
-from typing import NoReturn
 
 from tlsproxy.chassis.exits import Exit
 from tlsproxy.chassis.terminal import Terminal
 from tlsproxy.demo.client import HOST, Client, trusting
+from tlsproxy.demo.frame import DemoError, last_words, perform, stay
 from tlsproxy.demo.legacy_app import legacy_app
 from tlsproxy.demo.mounted_secret import publish
-from tlsproxy.demo.sidecar_process import STOPPING, SidecarProcess, StartError, reserved_ports, sidecar_process
+from tlsproxy.demo.sidecar_process import SidecarProcess, reserved_ports, sidecar_process
 from tlsproxy.demo.traffic import FRESH, KEPT, SWAP_WITHIN, Traffic
 from tlsproxy.tls.development import make
-from tlsproxy.tls.files import MaterialError
 
 NAME = "legacy-app"
-LAST_WORDS = 20  # lines
-LOOK_PERIOD = 0.2  # seconds
-
-
-class DemoError(Exception):
-    """Something was not as the demo promises; the message is for whoever watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,77 +49,40 @@ def demo(port: int) -> Exit:
     Returns:
         FAILED when a request was lost or anything else went wrong, which has been said.
     """
-    for number in STOPPING:
-        signal.signal(number, _interrupt)
-    terminal = Terminal(sys.stdout, os.environ)
-    try:
-        with _stage(terminal, port) as stage:
-            try:
-                return _play(stage)
-            finally:
-                _ignore_signals()
-    except KeyboardInterrupt:
-        terminal.title("Stopped; nothing is left behind.")
-        return Exit.STOPPED
-    except BrokenPipeError:
-        raise
-    except (OSError, MaterialError) as error:
-        terminal.cross(f"the demo can't go on: {error}")
-        return Exit.FAILED
+    return perform(lambda terminal, stack: _play(_stage(terminal, stack, port)))
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    _ignore_signals()
-    raise KeyboardInterrupt
+def _stage(terminal: Terminal, stack: ExitStack, port: int) -> Stage:
+    """Everything that runs, for as long as the stack lasts."""
+    directory = Path(stack.enter_context(TemporaryDirectory(prefix="tlsproxy-demo-")))
+    certificates = directory / "certs" / NAME
+    certificates.mkdir(parents=True)
+    publish(certificates, make())
+    app_port = stack.enter_context(legacy_app())
+    free_port, admin_port = stack.enter_context(reserved_ports(2))
+    settings = {
+        "CERT_NAME": NAME,
+        "APP_PORT": app_port,
+        "CERT_DIR": certificates.parent,
+        "LISTEN_HOST": "127.0.0.1",
+        "LISTEN_PORT": port or free_port,
+        "EXTERNAL_PORT": port or free_port,
+        "ADMIN_HOST": "127.0.0.1",
+        "ADMIN_PORT": admin_port,
+        "LOG_FORMAT": "text",
+    }
+    sidecar = stack.enter_context(sidecar_process(settings, admin_port, directory / "diagnostics"))
+    return Stage(terminal, sidecar, app_port, port or free_port, certificates)
 
 
-def _ignore_signals() -> None:
-    """One that came from here on would end the demo in the midst of cleaning up."""
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
-
-
-@contextmanager
-def _stage(terminal: Terminal, port: int) -> Iterator[Stage]:
-    """Everything that runs, for the length of the block."""
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(TemporaryDirectory(prefix="tlsproxy-demo-")))
-        certificates = directory / "certs" / NAME
-        certificates.mkdir(parents=True)
-        publish(certificates, make())
-        app_port = stack.enter_context(legacy_app())
-        free_port, admin_port = stack.enter_context(reserved_ports(2))
-        settings = {
-            "CERT_NAME": NAME,
-            "APP_PORT": app_port,
-            "CERT_DIR": certificates.parent,
-            "LISTEN_HOST": "127.0.0.1",
-            "LISTEN_PORT": port or free_port,
-            "EXTERNAL_PORT": port or free_port,
-            "ADMIN_HOST": "127.0.0.1",
-            "ADMIN_PORT": admin_port,
-            "LOG_FORMAT": "text",
-        }
-        sidecar = stack.enter_context(sidecar_process(settings, admin_port, directory / "diagnostics"))
-        yield Stage(terminal, sidecar, app_port, port or free_port, certificates)
-
-
-def _play(stage: Stage) -> Exit:
+def _play(stage: Stage) -> None:
     """The transcript, from the two variables to the end."""
-    try:
+    with last_words(stage.terminal, stage.sidecar):
         _show_start(stage)
         _show_request(stage)
         _show_rotation(stage)
         _show_commands(stage)
-        if os.isatty(0) and os.isatty(1):
-            _stay(stage)
-        stage.terminal.note("Without a terminal the demo stops here.")
-    except (StartError, DemoError) as error:
-        stage.terminal.cross(str(error))
-        stage.terminal.title("What the sidecar said")
-        stage.terminal.code("\n".join(stage.sidecar.diagnostics()[-LAST_WORDS:]) or "nothing")
-        return Exit.FAILED
-    return Exit.STOPPED
+        stay(stage.terminal, stage.sidecar)
 
 
 def _show_start(stage: Stage) -> None:
@@ -193,14 +144,3 @@ def _show_commands(stage: Stage) -> None:
     terminal.code(shlex.join(["curl", "--cacert", str(stage.certificates / "ca.crt"), stage.url]))
     terminal.note("A rotation; it brings a new CA too, in the file that the request trusts:")
     terminal.code(shlex.join([sys.executable, "-m", "tlsproxy", "dev-cert", str(stage.certificates), "--force"]))
-
-
-def _stay(stage: Stage) -> NoReturn:
-    """Stay up until a signal, and show what the sidecar says."""
-    stage.terminal.title("It stays up until Ctrl-C. What the sidecar says:")
-    stage.sidecar.diagnostics()
-    while stage.sidecar.status is None:
-        for line in stage.sidecar.diagnostics():
-            stage.terminal.note(line)
-        time.sleep(LOOK_PERIOD)
-    raise DemoError(f"the sidecar ended with status {stage.sidecar.status}")

@@ -113,7 +113,6 @@ class ResponseReader:
 
     def begin(self, *, for_head: bool, offered: bytes = b"") -> None:
         """Expect a response; `for_head`: to a HEAD request; `offered`: the protocols of the request's Upgrade."""
-        self._parser = self._parser or self._strict()
         self._for_head = for_head
         self._offered = offered
         self._lenient = False
@@ -148,6 +147,7 @@ class ResponseReader:
             self._head_size += len(data)
         if not data:
             return
+        # Not before: it is in a cycle with us, which nobody breaks on a connection that never came about.
         self._parser = self._parser or self._strict()
         try:
             self._parser.feed_data(data)

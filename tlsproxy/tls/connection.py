@@ -15,7 +15,7 @@ import math
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Final, Protocol, cast
 
@@ -28,8 +28,10 @@ _NOTHING: Mapping[str, object] = {}
 # The most that a TLS record holds (RFC 8446 section 5.1): each read takes a whole record, none is left in OpenSSL.
 _READ_SLICE = 16 * 1024
 _WRITE_SLICE = 32 * 1024
-# Records of one byte cost 2.5 us each, and the loop hands over up to 8 MiB of them from one client in one turn: 0.9 s.
-_AT_ONCE = 512
+# A record of one byte costs 2.5 us, a KeyUpdate 40, and the loop hands over up to 8 MiB of them from one client in one
+# turn: 12 s. Seconds of a client's share; what is left has its turns in pieces that are small enough for such ones.
+_SHARE = 0.002
+_PUT_OFF_SLICE = 1024
 # How long a client may take to read why it was turned away.
 _LINGER = 2.0
 
@@ -235,11 +237,12 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Begin, with the context of the moment."""
         acceptor = self._acceptor
         self._tcp = cast("asyncio.Transport", transport)
+        # First: of a connection for whose beginning memory was wanting nobody else would take care.
+        self._set_deadline(acceptor.handshake_timeout)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.began = monotonic()
         self._tls = acceptor.context().wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._set_deadline(acceptor.handshake_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Go on with the handshake when it has its turn, or decrypt."""
@@ -253,16 +256,18 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def go_on(self, data: bytes) -> None:
         """Go on with the handshake, which had to wait for its turn; the client may have gone since."""
-        self.resume_reading()
-        self._shake_on(data)
+        with self._cut_by_failure():
+            self.resume_reading()
+            self._shake_on(data)
 
     def _shake_on(self, data: bytes) -> None:
         """Go on with the handshake, and decrypt what is behind it."""
-        for piece in _slices(data, _READ_SLICE):
-            if self._state == OPEN:
-                self._decrypt(bytes(piece))
-            elif self._state == HANDSHAKE and self._shake(bytes(piece)) and self._incoming.pending:
-                self._decrypt(b"")
+        pieces = _slices(data, _READ_SLICE)
+        for piece in pieces:
+            if self._state != HANDSHAKE:
+                break
+            if self._shake(bytes(piece)):
+                self._decrypt(b"".join(pieces))
 
     def eof_received(self) -> bool:
         """The client has ended the TCP connection: it is gone, unless what stands above knows better.
@@ -304,6 +309,15 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         upper, self._upper = self._upper, None
         if upper is not None:
             upper.connection_lost(exc)
+
+    @contextmanager
+    def _cut_by_failure(self) -> Iterator[None]:
+        """Do what the loop does where `data_received` fails, which knows nothing of a turn that comes later."""
+        try:
+            yield
+        except BaseException:
+            self._tcp.abort()
+            raise
 
     # ------------------------------------------------------------------ the handshake
 
@@ -375,15 +389,17 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     # ------------------------------------------------------------------ from the client
 
-    def _decrypt(self, data: bytes) -> None:
-        """Hand what the data holds to the protocol above, in one piece."""
+    def _decrypt(self, data: bytes, size: int = _READ_SLICE) -> None:
+        """Hand what the data holds to the protocol above, in one piece; in slices of that size what is longer."""
         if self._peer_done:
             # RFC 8446 section 6.1: what comes behind close_notify is ignored. OpenSSL would not even read it.
             return
         tls, incoming = self._tls, self._incoming
         chunks: list[bytes] = []
         error: ssl.SSLError | None = None
-        pieces: Iterable[bytes | memoryview] = (data,) if len(data) <= _READ_SLICE else _slices(data, _READ_SLICE)
+        is_long = len(data) > size
+        pieces: Iterable[bytes | memoryview] = _slices(data, size) if is_long else (data,)
+        until = monotonic() + _SHARE if is_long else _NEVER
         for piece in pieces:
             incoming.write(piece)
             try:
@@ -398,7 +414,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
                 # Its traceback would hold this frame, which holds it: a cycle around the whole connection.
                 error = problem.with_traceback(None)
                 break
-            if len(chunks) > _AT_ONCE and len(data) > _READ_SLICE:
+            if is_long and monotonic() > until:
                 self._put_off = b"".join(pieces)
                 break
         if self._outgoing.pending:
@@ -423,7 +439,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             return
         data, self._put_off = self._put_off, b""
         if self._state == OPEN:
-            self._decrypt(data)
+            with self._cut_by_failure():
+                self._decrypt(data, _PUT_OFF_SLICE)
         if not self._reading_paused:
             self.resume_reading()
 

@@ -10,7 +10,9 @@ from time import monotonic
 from typing import Protocol
 
 _SHARE = 0.001
-"""Seconds: a few handshakes with a P-256 key, or one with a large RSA key."""
+"""Seconds at least: a few handshakes with a P-256 key, or one with a large RSA key."""
+_PART = 1 / 3
+"""Of what the others had since the share before: where their turns are long, there are few in the handshake's time."""
 
 
 class Shaking(Protocol):
@@ -32,7 +34,7 @@ class HandshakeTurns:
     def has(self, connection: Shaking, data: bytes) -> bool:
         """Whether a connection may go on at once; False: it is asked to `go_on`, and reads nothing until then."""
         if not self._begun:
-            self._begin()
+            self._begin(_SHARE)
             return True
         if monotonic() < self._until:
             # Nobody waits: the share is not spent.
@@ -40,9 +42,9 @@ class HandshakeTurns:
         self._waiting.append((connection, data))
         return False
 
-    def _begin(self) -> None:
+    def _begin(self, share: float) -> None:
         self._begun = True
-        self._until = monotonic() + _SHARE
+        self._until = monotonic() + share
         asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
@@ -50,7 +52,7 @@ class HandshakeTurns:
         self._begun = False
         if not self._waiting:
             return
-        self._begin()
+        self._begin(max(_SHARE, _PART * (monotonic() - self._until)))
         while self._waiting:
             connection, data = self._waiting.popleft()
             connection.go_on(data)

@@ -1,6 +1,7 @@
 """What readiness asks of the app, on real sockets."""
 
 import asyncio
+import gc
 import os
 import socket
 import threading
@@ -75,6 +76,22 @@ def check(request: pytest.FixtureRequest) -> Callable[..., Condition]:
             return runner.run(check_app(address, how, within))
 
     return run
+
+
+def test_a_check_that_fails_leaves_no_garbage(check: Callable[..., Condition]) -> None:
+    """Its error goes by itself: an app may be away for hours, and the collector comes round seldom."""
+
+    def refusals() -> int:
+        return sum(type(thing) is ConnectionRefusedError for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = refusals()
+        assert not check(AppAddress("127.0.0.1", closed_port()), "tcp").ok
+        assert refusals() == before
+    finally:
+        gc.enable()
 
 
 def test_tcp(check: Callable[..., Condition]) -> None:

@@ -181,7 +181,10 @@ async def _connect(address: AppAddress) -> socket.socket:
             return await _connect_to(family, target)
         except OSError as error:
             failure = error
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # or it is in a cycle with its own traceback
 
 
 async def _connect_to(family: int, target: str | tuple[object, ...]) -> socket.socket:

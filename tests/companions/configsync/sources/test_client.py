@@ -112,12 +112,15 @@ def _peak_memory() -> int:
     return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line).split()[1])
 
 
+PACKED = gzip.compress(b"a whole file", mtime=0)
+
+
 @pytest.mark.parametrize(
     ("head", "body"),
     [
         ("HTTP/1.1 200 OK\r\nContent-Length: 10", b"short"),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", b"5\r\nshort\r\n"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 20\r\nContent-Encoding: gzip", gzip.compress(b"a whole file")[:20]),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 20\r\nContent-Encoding: gzip", PACKED[:20]),
         ("HTTP/1.1 200 OK", b"whole?"),
         ("HTTP/1.0 200 OK", b"whole?"),
         ("SSH-2.0-OpenSSH", b""),
