@@ -107,4 +107,3 @@ def _get(port: int, token: str, target: str) -> tuple[int, str]:
         raise DemoError(f"GET {target}: {error}") from error
     finally:
         connection.close()
-
