@@ -12,7 +12,7 @@ from tlsproxy.companions.configsync import assembly, contract
 from tlsproxy.companions.configsync.control import Control, _question
 from tlsproxy.companions.configsync.settings import Settings
 from tlsproxy.companions.rollout.history import BecameOf
-from tlsproxy.companions.rollout.rollout import Outcome
+from tlsproxy.companions.rollout.outcomes import Outcome
 
 
 def test_every_outcome_is_told() -> None:
