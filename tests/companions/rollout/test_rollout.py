@@ -441,6 +441,13 @@ def test_who_asks_for_another_version_does_not_wait_for_a_watch(play: Play, asks
             assert (rollout.current, rollout.unfinished) == (back, None)
             if asks == "pin":
                 await rollout.unpin("ann")
+        scene.holds = {"watch 9": asyncio.Event()}
+        change = asyncio.create_task(scene.offer("9"))
+        await happens(scene, "watch 9")
+        await asyncio.sleep(0.01)
+        assert not change.done(), "who has been served hurries nobody"
+        scene.holds["watch 9"].set()
+        assert (await change).result == "published"
 
     play(act)
 

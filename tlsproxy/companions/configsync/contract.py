@@ -21,8 +21,8 @@ QUESTION: Entries = {
 }
 ANSWER: Entries = {
     "name": "the version in question; of one that was restored, the one that failed",
-    "result": "`rolled back` or `pinned`; or the app was not well, and the version before is back (`restored`) or "
-    "there is none (`failed`); or it could not be told (`untold`)",
+    "result": "`rolled back` or `pinned`; `restored` or `failed`: the app was not well, and the version before is "
+    "back, or there is none; `untold`: it could not be told; `superseded`: somebody asked for another one meanwhile",
     "detail": "why, for people",
 }
 OUTCOMES: Entries = {

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.companions.companion_process import run
 from tests.companions.configsync.e2e.config_api import ConfigApi
 from tests.e2e.ports import free_port
@@ -34,12 +32,3 @@ def test_what_is_wrong(api: ConfigApi, tmp_path: Path) -> None:
     assert status == 1
     assert "version: app.json: line 1" in told
     assert "is no directory" in told
-
-
-@pytest.mark.parametrize("asked", ["/no-such"])
-def test_a_source_that_gives_nothing(api: ConfigApi, tmp_path: Path, asked: str) -> None:
-    """Why is said."""
-    status, told = check(api, tmp_path, SOURCES=f"app.json={api.url}{asked}")
-    assert status == 1
-    assert "there is nothing at that address (status 404)" in told
-    assert list(tmp_path.iterdir()) == []

@@ -6,8 +6,6 @@ import stat
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.companions.companion_process import Companion, run
 from tests.companions.configsync.e2e.config_api import ConfigApi
 from tests.companions.configsync.e2e.conftest import Launch
@@ -167,11 +165,3 @@ def test_the_end_does_not_wait_for_who_asks(api: ConfigApi, volume: Volume, app:
     assert configsync.stop() == 0
     connection.close()
     assert volume.json() == {"number": 1}
-
-
-@pytest.mark.parametrize("port", ["0", "8453"])
-def test_ports_that_can_not_be(port: str, tmp_path: Path) -> None:
-    """A control port that is off can't be asked; one that is the admin port's is refused."""
-    done = run("configsync", "history", SOURCES="a=http://127.0.0.1:1/a", DIR=tmp_path, CONTROL_PORT=port)
-    assert done.returncode == (1 if port == "0" else 2)
-    assert ("is off" if port == "0" else "is the same port") in done.stderr

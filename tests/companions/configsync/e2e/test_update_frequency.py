@@ -1,8 +1,5 @@
 """The variable of the pattern's own example, whose meaning changed with its name: it still does what it did."""
 
-import pytest
-
-from tests.companions.companion_process import run
 from tests.companions.configsync.e2e.config_api import ConfigApi
 from tests.companions.configsync.e2e.conftest import Launch
 from tests.companions.configsync.e2e.volume import Volume
@@ -21,11 +18,3 @@ def test_the_old_name_works_and_warns(api: ConfigApi, volume: Volume, launch: La
     settings = configsync.status()["settings"]
     assert isinstance(settings, dict)
     assert settings["CONFIGSYNC_UPDATE_PERIOD"] == "50ms"
-
-
-@pytest.mark.parametrize("wrong", ["0", "1m", "-1", "often"])
-def test_what_it_never_meant_is_refused(wrong: str) -> None:
-    """A number above 0, and no duration."""
-    done = run("configsync", "config", SOURCES="a=http://h/a", UPDATE_FREQUENCY=wrong)
-    assert done.returncode == 2
-    assert "updates there are each minute" in done.stderr
