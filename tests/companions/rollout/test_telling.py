@@ -14,7 +14,7 @@ from tests.companions.rollout.programs import named, program, python
 from tests.companions.rollout.scripted_port import closed_port, port, status
 from tests.e2e.polling import wait_until
 from tlsproxy.companions.rollout.addresses import parse_http_url
-from tlsproxy.companions.rollout.processes import Selector
+from tlsproxy.companions.rollout.processes import Selector, this_moment
 from tlsproxy.companions.rollout.telling import (
     Command,
     DeclinedError,
@@ -112,6 +112,20 @@ def test_end(tmp_path: Path) -> None:
     file = named(tmp_path, f"app{os.getpid()}")
     with program(file, "60") as app:
         tell(End(Selector("name", file.name), 10))
+        assert app.poll() == -signal.SIGTERM
+
+
+def test_who_comes_after_the_release_has_it(tmp_path: Path) -> None:
+    """An app that was not there when it was to be told, and has started since, is not ended: until the next release."""
+    file = named(tmp_path, f"app{os.getpid()}")
+    telling = End(Selector("name", file.name), 10)
+    assert "no process matches" in failure(telling)
+    told = this_moment()
+    wait_until(lambda: this_moment() > told, "a tick of the clock by which processes start")
+    with program(file, "60") as app:
+        tell(telling)
+        assert app.poll() is None
+        asyncio.run(telling.tell("the next"))
         assert app.poll() == -signal.SIGTERM
 
 

@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -73,6 +74,11 @@ class Process:
 
     def __str__(self) -> str:
         return f"process {self.pid} ({self.name})"
+
+
+def this_moment() -> int:
+    """Clock ticks from the system's start to this moment, as in `Process.started`."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def find(selector: Selector) -> tuple[int, ...]:

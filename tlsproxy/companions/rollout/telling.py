@@ -7,8 +7,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -16,7 +16,7 @@ from typing import Protocol
 from tlsproxy.chassis.admin.app_check import NoAnswerError, request
 from tlsproxy.companions.rollout.addresses import HttpUrl
 from tlsproxy.companions.rollout.commands import CommandError, run
-from tlsproxy.companions.rollout.processes import Handle, ProcessError, Selector, held
+from tlsproxy.companions.rollout.processes import Handle, ProcessError, Selector, held, this_moment
 
 _logger = logging.getLogger("tlsproxy.telling")
 
@@ -90,27 +90,40 @@ _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKI
 """What is sent to end a process, with or without a handler; SIGKILL can have none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class End:
     """The app is asked to end, so that whoever restarts it starts it anew: SIGTERM, and SIGKILL after `grace` seconds.
 
     In a PID namespace that the pod's containers share, the app is not process 1 and ends of a SIGTERM that it has no
     handler for; alone in its container, or with `pid: service:app`, it would not.
+
+    One that has started since it was first to be told of a release found that one there: it is left alone.
     """
 
     processes: Selector
     grace: float
+    _telling: tuple[str, int] = field(default=("", 0), init=False)
+    """The release, and when it was first told of, as processes' starts are."""
 
     async def tell(self, release: str) -> None:
         """Returns when they have ended."""
+        if self._telling[0] != release:
+            self._telling = release, this_moment()
         try:
             with held(self.processes) as handles:
-                for handle in handles:
-                    handle.send(signal.SIGTERM)
-                    _logger.info("%s: asked %s to end", release, handle.process)
-                await asyncio.gather(*map(self._see_off, handles))
+                asked = list(self._asked_to_end(release, handles))
+                await asyncio.gather(*map(self._see_off, asked))
         except ProcessError as error:
             raise TellingError(str(error)) from None
+
+    def _asked_to_end(self, release: str, handles: Iterable[Handle]) -> Iterator[Handle]:
+        for handle in handles:
+            if handle.process.started > self._telling[1]:
+                _logger.info("%s: %s has started since, and is left alone", release, handle.process)
+                continue
+            handle.send(signal.SIGTERM)
+            _logger.info("%s: asked %s to end", release, handle.process)
+            yield handle
 
     async def _see_off(self, handle: Handle) -> None:
         if await handle.ended(self.grace):
