@@ -15,7 +15,8 @@ from tests.e2e.scripted_app import AppConnection, ScriptedApp, response
 from tests.e2e.sidecar_process import Sidecar
 
 RESPONSES = messages("responses")
-SHORT = [message for message in RESPONSES if len(message.data) < 1000]
+# Of what comes behind a response a part may come so late that the connection has been lent again: docs/security.md.
+SHORT = [message for message in RESPONSES if len(message.data) < 1000 and message.group != "surplus"]
 
 
 def outcome(answered: bytes, method: str, *, ended: bool) -> str:
