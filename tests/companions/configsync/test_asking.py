@@ -18,6 +18,10 @@ def answering(status: int, body: object) -> bytes:
 
 
 STRANGER = "what answers at the control port is not configsync: is CONFIGSYNC_CONTROL_PORT the right one?"
+NOT_ITS_TOKEN = (
+    "127.0.0.1:{port} does not accept the token: set CONFIGSYNC_CONTROL_TOKEN_FILE (or CONFIGSYNC_CONTROL_TOKEN), "
+    "or without them CONFIGSYNC_DIR, as the process that runs has it"
+)
 OUTCOME = {"name": "v1", "result": "rolled back", "detail": ""}
 
 
@@ -50,6 +54,7 @@ def test_what_came_of_it(capsys: pytest.CaptureFixture[str], verb: str, answer: 
     ("answer", "said"),
     [
         (answering(409, "version v1 is pinned; unpin it first\n"), "version v1 is pinned; unpin it first"),
+        (answering(401, "unauthorized\n"), NOT_ITS_TOKEN),
         (answering(503, ""), "status 503"),
         (b"nonsense\r\n\r\n", "no answer from 127.0.0.1:{port}: badstatusline"),
         (answering(200, "[]"), STRANGER),

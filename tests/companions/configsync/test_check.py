@@ -22,6 +22,7 @@ def _log() -> Iterator[None]:
 
 def test_everything_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sources, volume and ports each have their line, whatever became of the others; nothing is thrown."""
+    (tmp_path / "no").touch()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         outcome = check(
@@ -36,7 +37,12 @@ def test_everything_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         )
     told = capsys.readouterr().out
     assert outcome is Exit.FAILED
-    for what in ("no connection to port", "secret:keys/: ", "is no directory", f"CONFIGSYNC_CONTROL_PORT={number}"):
+    for what in (
+        "no connection to port",
+        "secret:keys/: ",
+        f"{tmp_path}/no is no directory",
+        f"CONFIGSYNC_CONTROL_PORT={number}",
+    ):
         assert what in told
 
 

@@ -54,7 +54,7 @@ def test_words() -> None:
 @pytest.mark.parametrize("text", ["", "  ", "''", "sh -c 'x"])
 def test_no_command(text: str) -> None:
     """What is none is refused."""
-    with pytest.raises(ValueError, match="must be a command"):
+    with pytest.raises(ValueError, match=r"there is no command in it|no closing quotation"):
         parse_command(text)
 
 

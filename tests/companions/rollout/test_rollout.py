@@ -674,7 +674,7 @@ def test_the_status_is_json(play: Play) -> None:
         status = json.loads(json.dumps(scene.rollout.status()))
         assert status.pop("history")[0]["outcome"] == "rejected"
         assert status == {
-            "version": "3", "doing": None, "pinned": None, "kept": ["1", "3"], "good": ["1"], "bad": {"2": "bad line"},
+            "current": "3", "doing": None, "pinned": None, "kept": ["1", "3"], "good": ["1"], "bad": {"2": "bad line"},
             "unfinished": {"name": "3", "origin": "https://api", "outcome": "published", "detail": ""},
         }  # fmt: skip
 

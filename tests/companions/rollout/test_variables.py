@@ -65,8 +65,10 @@ def test_what_they_take(name: str, text: str, value: object) -> None:
     ],
 )
 def test_what_they_do_not_take(name: str, text: str) -> None:
-    """The variable is named, with what it has."""
-    assert f"SOME_{name}" in complaint(**{name: text})
+    """The variable is named, and what it may be is said once."""
+    said = complaint(**{name: text})
+    assert f"SOME_{name}" in said
+    assert said.count("must be") == 1
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,23 @@ def test_what_they_do_not_take(name: str, text: str) -> None:
 )
 def test_each_way_of_telling_needs_to_know_whom(tell: str, needed: str) -> None:
     """What is missing is named."""
-    assert f"SOME_{needed}" in complaint(TELL=tell)
+    assert f"SOME_{needed}='' (the default): SOME_TELL={tell} needs it" in complaint(TELL=tell)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "ways"),
+    [
+        ("TELL_PROCESS", "name:nginx", "signal or end"),
+        ("TELL_URL", "http://127.0.0.1:9090/-/reload", "http"),
+        ("TELL_COMMAND", "true", "command"),
+        ("TELL_FILE", "/config/changed", "touch"),
+    ],
+)
+def test_whom_nobody_tells_is_a_mistake(name: str, text: str, ways: str) -> None:
+    """Whoever says whom to tell and not how would wait for it in vain."""
+    assert f"SOME_{name}='{text}': SOME_TELL=none has no use for it; set SOME_TELL to {ways}" in complaint(
+        **{name: text}
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.companions.topz.proc_tree import ID, ProcTree, pages
 from tests.e2e.polling import wait_until
 from tlsproxy.companions.topz.masking import Masking
 from tlsproxy.companions.topz.proc_files import TICKS, read
-from tlsproxy.companions.topz.processes import Processes
+from tlsproxy.companions.topz.processes import Processes, UnseenError
 from tlsproxy.companions.topz.snapshot import Process
 
 
@@ -177,5 +177,7 @@ def test_this_machine() -> None:
 
 def test_no_proc(tmp_path: Path) -> None:
     """Where there is no /proc that is told, and no snapshot made."""
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UnseenError, match=f"^{tmp_path}/none: no such file or directory$"):
         Processes(str(tmp_path / "none"), Masking()).look(measured=False)
+    with pytest.raises(UnseenError, match=r"has no processes: is a /proc mounted there\?"):
+        Processes(str(tmp_path), Masking()).look(measured=False)

@@ -60,13 +60,18 @@ def test_nothing_without_the_token(topz: Topz, token: str) -> None:
 
 
 def test_the_token_is_read_again(topz: Topz, token_file: Path) -> None:
-    """A replaced file counts from the next request on; while there is none nobody is let in."""
+    """A replaced file counts from the next request on; while there is none nobody is let in, and /readyz says so."""
     token_file.write_text("second")
     assert topz.get("/topz/1?format=text", "first").status == 401
     assert topz.get("/topz/1?format=text", "second").status == 200
     assert topz.get("/topz/1?format=text", fields=basic("second")).status == 200
     token_file.unlink()
     assert topz.get("/topz/1", "second").status == 503
+    ready = topz.get("/readyz", admin=True)
+    assert ready.status == 503
+    assert f"[-]token: {token_file}: no such file or directory\n" in ready.body
+    token_file.write_text("second")
+    assert "[+]token\n" in topz.get("/readyz", admin=True).body
 
 
 def test_a_browser_gets_a_page(topz: Topz, token: str) -> None:
@@ -238,7 +243,7 @@ def test_without_a_token_and_with_gaps(tmp_path: Path) -> None:
         wait_until(lambda: topz.get("/topz").status == 503, "there is nothing to be seen")
         ready = topz.get("/readyz", admin=True)
         assert ready.status == 503
-        assert "[-]processes: [Errno 2] No such file or directory" in ready.body
+        assert f"[-]processes: {proc}: no such file or directory" in ready.body
         os.kill(topz.process._process.pid, signal.SIGTERM)
         wait_until(lambda: topz.process.status is not None, "it has stopped")
         assert topz.process.status == 0

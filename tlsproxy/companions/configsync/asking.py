@@ -60,7 +60,7 @@ def show_history(settings: "Settings") -> Exit:
     try:
         told = _Told(_asked(settings, "GET", "/versions", None))
         pinned = ", pinned" if told.text("pinned") else ""
-        print(escape(f"current: {told.text('version') or 'none'}{pinned}"))
+        print(escape(f"current: {told.text('current') or 'none'}{pinned}"))
         print(escape(f"kept: {', '.join(map(str, told.items('kept'))) or 'none'}"))
         for entry in map(_Told, told.items("history")):
             which, became = (
@@ -116,6 +116,11 @@ def _asked(settings: "Settings", method: str, path: str, question: Mapping[str, 
         raise NoAnswerError(f"no answer from {host}:{settings.control_port}: {str(reason).lower()}") from None
     finally:
         connection.close()
+    if answer.status == http.HTTPStatus.UNAUTHORIZED:
+        raise NoAnswerError(
+            f"{host}:{settings.control_port} does not accept the token: set CONFIGSYNC_CONTROL_TOKEN_FILE (or "
+            "CONFIGSYNC_CONTROL_TOKEN), or without them CONFIGSYNC_DIR, as the process that runs has it"
+        )
     if answer.status != 200:
         raise NoAnswerError(body.strip()[:_LONGEST_REASON] or f"status {answer.status}")
     try:

@@ -79,11 +79,14 @@ async def _fetched(terminal: Terminal, source: Source) -> Content | None:
 
 def _check_volume(terminal: Terminal, settings: "Settings") -> Exit:
     directory = settings.dir
-    if directory.is_dir() and os.access(directory, os.W_OK | os.X_OK):
-        terminal.tick(f"CONFIGSYNC_DIR={directory}: can be written")
+    there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        terminal.tick(f"CONFIGSYNC_DIR={directory}: can be {'written' if there == directory else 'made'}")
+        if there != directory:
+            terminal.note(f"there is only {there}: is a volume mounted that the app mounts too?")
         return Exit.STOPPED
-    reason = "can't be written" if directory.is_dir() else "is no directory"
-    terminal.cross(f"CONFIGSYNC_DIR={directory}: {reason} by user {os.geteuid()}; mount a volume that it may write")
+    reason = f"can't be written by user {os.geteuid()}" if there.is_dir() else "is no directory"
+    terminal.cross(f"CONFIGSYNC_DIR={directory}: {there} {reason}; mount a volume that it may write")
     return Exit.FAILED
 
 

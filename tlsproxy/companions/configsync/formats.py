@@ -58,7 +58,7 @@ def parse_formats(text: str) -> tuple[tuple[str, str], ...]:
     """
     pairs = _pairs(text.lower() if "=" not in text else text)
     if unknown := [word for _, word in pairs if word not in WORDS]:
-        raise ValueError(f"{unknown[0]} is no format: must be one of {', '.join(WORDS)}")
+        raise ValueError(f"{unknown[0]} is no format")
     return pairs
 
 
@@ -80,5 +80,5 @@ def _pairs(text: str) -> tuple[tuple[str, str], ...]:
         return (("*", parts[0]),)
     pairs = tuple((pattern.strip(), value.strip()) for pattern, _, value in (part.partition("=") for part in parts))
     if any(not pattern or not value for pattern, value in pairs):
-        raise ValueError("must be one value for all files, or PATTERN=VALUE separated by commas")
+        raise ValueError("one of several has no pattern, or a pattern has no value")
     return pairs

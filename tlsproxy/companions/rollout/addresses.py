@@ -38,9 +38,9 @@ def parse_http_url(text: str) -> HttpUrl:
         ValueError: it is no such URL, with a plain reason that doesn't repeat it.
     """
     if text.startswith("https:"):
-        raise ValueError(f"must begin with http://; {_PLAIN}")
+        raise ValueError(_PLAIN)
     if not re.fullmatch(r"http://[!-~]+", text):
-        raise ValueError("must be an http:// URL, such as http://127.0.0.1:8080/-/reload, in ASCII and without blanks")
+        raise ValueError("it is no URL that begins with http://, in ASCII and without blanks")
     host, port, path = _split(text)
     return HttpUrl(AppAddress(host, port or 80), path if path.startswith("/") else f"/{path}")
 
@@ -55,7 +55,7 @@ def parse_probe(text: str) -> HttpUrl | TcpPort:
         return parse_http_url(text)
     host, port, path = _split(text)
     if not port or path:
-        raise ValueError("must be tcp://HOST:PORT and nothing else")
+        raise ValueError("behind tcp:// there is a host, a port and nothing else")
     return TcpPort(AppAddress(host, port))
 
 
@@ -64,9 +64,9 @@ def _split(text: str) -> tuple[str, int | None, str]:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("must have a host and a port from 1 to 65535") from None
+        raise ValueError("it has no host, or a port that is not from 1 to 65535") from None
     if not host or port == 0:
-        raise ValueError("must have a host and a port from 1 to 65535")
+        raise ValueError("it has no host, or a port that is not from 1 to 65535")
     if parts.username is not None:
-        raise ValueError("must not have a user or a password in it: they are not sent")
+        raise ValueError("a user or a password in it would not be sent")
     return host, port, parts.path + (f"?{parts.query}" if parts.query else "")

@@ -54,9 +54,9 @@ def parse_command(text: str) -> tuple[str, ...]:
     try:
         command = tuple(shlex.split(text))
     except ValueError as error:
-        raise ValueError(f"must be a command as one would type it: {str(error).lower()}") from None
+        raise ValueError(str(error).lower()) from None
     if not command or not command[0]:
-        raise ValueError("must be a command")
+        raise ValueError("there is no command in it")
     return command
 
 

@@ -55,7 +55,7 @@ def parse_selector(text: str) -> Selector:
         return Selector(kind, value)
     if kind == "label" and re.fullmatch(r"[^=\0]+=[^\0]+", value):
         return Selector(kind, value)
-    raise ValueError("must be name:PROGRAM, pidfile:/PATH or label:VARIABLE=VALUE")
+    raise ValueError("it names no process")
 
 
 @dataclass(frozen=True, slots=True)

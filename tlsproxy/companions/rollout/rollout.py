@@ -427,7 +427,7 @@ class Rollout:
 
     def status(self) -> Mapping[str, object]:
         """For /status: serialisable as JSON."""
-        return {"version": self._current, "doing": self._doing or None, **self._tally.status(self._standing())}
+        return {"current": self._current, "doing": self._doing or None, **self._tally.status(self._standing())}
 
     def measures(self, prefix: str) -> Iterable[Measure]:
         """For /metrics, each name beginning with the prefix and `_`."""

@@ -52,7 +52,7 @@ def parse_signal(text: str) -> signal.Signals:
     try:
         return signal.Signals(int(text)) if text.isdecimal() else signal.Signals[f"SIG{name.removeprefix('SIG')}"]
     except (KeyError, ValueError):
-        raise ValueError("must be a signal, such as HUP or USR1") from None
+        raise ValueError("there is no such signal") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ assembly.py.
 """
 
 import re
-from pathlib import Path
 from signal import Signals
 from typing import Annotated, Literal
 
@@ -100,6 +99,13 @@ PROBE: Kind[HttpUrl | TcpPort | None] = Kind("url", "an http:// URL or tcp://HOS
 # --- The variables -----------------------------------------------------------------------------------------
 
 Telling = Literal["none", "signal", "http", "command", "touch", "end"]
+_TOLD_BY = {
+    "tell_process": ("signal", "end"),
+    "tell_url": ("http",),
+    "tell_command": ("command",),
+    "tell_file": ("touch",),
+}
+"""Whom or what the ways of telling need to know, by the field that says it."""
 
 
 class RolloutVariables(Environment):
@@ -176,20 +182,13 @@ class RolloutVariables(Environment):
     )
     history: Annotated[int, COUNT, Ge(2), About("how many versions are kept, to go back to; the newest", "20")] = 10
 
-    @field_validator("tell_file")
+    @field_validator(*_TOLD_BY)
     @classmethod
-    def _told_whom(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        """Each way of telling needs to know whom or what."""
-        tell = info.data.get("tell")
-        needs = {
-            "signal": "tell_process",
-            "end": "tell_process",
-            "http": "tell_url",
-            "command": "tell_command",
-        }
-        needed = needs.get(str(tell))
-        if needed is not None and needed in info.data and not info.data[needed]:
-            raise Conflict(f"{cls.PREFIX}TELL={tell} needs {cls.PREFIX}{needed.upper()}")
-        if tell == "touch" and file is None:
-            raise Conflict(f"{cls.PREFIX}TELL=touch needs it")
-        return file
+    def _is_told_so(cls, whom: object, info: ValidationInfo) -> object:
+        """Each way of telling needs to know whom or what, and nothing is set that no way asks for."""
+        tell, ways = info.data.get("tell"), _TOLD_BY[str(info.field_name)]
+        if tell in ways and not whom:
+            raise Conflict(f"{cls.PREFIX}TELL={tell} needs it")
+        if tell is not None and tell not in ways and whom:
+            raise Conflict(f"{cls.PREFIX}TELL={tell} has no use for it; set {cls.PREFIX}TELL to {' or '.join(ways)}")
+        return whom

@@ -50,7 +50,7 @@ def _check_processes(terminal: Terminal, settings: "Settings") -> None:
     try:
         snapshot = Looks(str(settings.proc), Masking(settings.mask), pss=settings.pss).look()
     except OSError as error:
-        terminal.cross(f"processes: {settings.proc}: {(error.strerror or str(error)).lower()}")
+        terminal.cross(f"processes: {error}")
         return
     names = ", ".join(container.name for container in snapshot.containers)
     terminal.tick(f"processes: {len(snapshot.processes)} in {len(snapshot.containers)} containers ({names})")

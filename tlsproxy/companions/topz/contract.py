@@ -103,7 +103,7 @@ SURFACE = Surface(
     },
     endpoints=documents.endpoints(
         started="the page's port is open",
-        ready="processes can be looked at",
+        ready="processes can be looked at and the token can be read",
         status="where the page is, what looking has cost",
     ),
     signals=documents.SIGNALS,

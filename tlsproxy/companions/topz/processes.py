@@ -181,13 +181,23 @@ class Processes:
         return self._users[uid]
 
 
+class UnseenError(OSError):
+    """There are no processes to be looked at; the text says where, and why."""
+
+
 def pids(proc: str) -> list[int]:
     """All there are, in order.
 
     Raises:
-        OSError: /proc can't be read.
+        UnseenError: /proc can't be read, or is none: whoever looks is there at least.
     """
-    return sorted(int(name) for name in os.listdir(proc) if name.isdigit())  # noqa: PTH208 - hundreds of plain names
+    try:
+        numbers = sorted(int(name) for name in os.listdir(proc) if name.isdigit())  # noqa: PTH208 - hundreds of names
+    except OSError as error:
+        raise UnseenError(f"{proc}: {(error.strerror or str(error)).lower()}") from error
+    if not numbers:
+        raise UnseenError(f"{proc} has no processes: is a /proc mounted there?")
+    return numbers
 
 
 def _user_name(uid: int) -> str:

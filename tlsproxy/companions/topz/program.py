@@ -19,7 +19,7 @@ from tlsproxy.chassis.life import Life
 from tlsproxy.chassis.life import run as run_life
 from tlsproxy.chassis.listening import listen
 from tlsproxy.chassis.measures import Measure
-from tlsproxy.chassis.secrets import secret_of
+from tlsproxy.chassis.secrets import SecretFileError, secret_of
 from tlsproxy.companions.topz.detail import Detail, Details
 from tlsproxy.companions.topz.look import Looks
 from tlsproxy.companions.topz.looking import FRESH, Beside, Looking
@@ -69,8 +69,8 @@ class Topz:
         self._looking = Looking(Looks(proc, masking, pss=settings.pss).look, self._beside, settings.sample)
         self._details = Details(proc, masking, environment=settings.environment)
         serving = Serving(self._looking, self._detail, math.ceil(settings.refresh), settings.limit)
-        token = secret_of(settings.token, settings.token_file)
-        guard = bearer(token, "topz") if token is not None else None
+        self._token = secret_of(settings.token, settings.token_file)
+        guard = bearer(self._token, "topz") if self._token is not None else None
         log = logging.getLogger("tlsproxy.page")
         self._server = HttpServer(serving.paths, guard, log=log) if guard else HttpServer(serving.paths, log=log)
         self._is_open = False
@@ -133,13 +133,23 @@ class Topz:
         return [Condition("listening", self._is_open, "" if self._is_open else "not yet")]
 
     async def ready(self) -> list[Condition]:
-        """Whether a look would show something; where nobody has looked for a while, the probe does."""
+        """Whether a look would show something, and to somebody; where nobody has looked for a while, the probe does."""
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_PROBE_WITHIN):
                 await self._looking.latest(FRESH)
         stopping = self._life.is_stopping
         serving = Condition("serving", not stopping, "draining" if stopping else "")
-        return [*self.started(), serving, self._looking.condition()]
+        return [*self.started(), serving, *self._lets_in(), self._looking.condition()]
+
+    def _lets_in(self) -> list[Condition]:
+        """Whether there is a token that somebody could show, where one is asked for."""
+        if self._token is None:
+            return []
+        try:
+            self._token()
+        except SecretFileError as error:
+            return [Condition("token", ok=False, detail=str(error))]
+        return [Condition("token", ok=True)]
 
     async def status(self) -> Mapping[str, object]:
         """Where the page is, and what looking has cost."""

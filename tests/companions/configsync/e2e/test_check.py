@@ -28,7 +28,18 @@ def test_all_is_well(api: ConfigApi, tmp_path: Path) -> None:
 def test_what_is_wrong(api: ConfigApi, tmp_path: Path) -> None:
     """All of it is told at once: a bad file, a volume that is none."""
     api.put("/app.json", b"{")
-    status, told = check(api, tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    status, told = check(api, tmp_path / "file")
     assert status == 1
     assert "version: app.json: line 1" in told
     assert "is no directory" in told
+
+
+def test_a_directory_that_is_not_there(api: ConfigApi, tmp_path: Path) -> None:
+    """It is made by `run`, in a volume; where that is missing as well, a note says what to look for."""
+    api.put("/app.json", {"number": 1})
+    status, told = check(api, tmp_path / "a" / "b")
+    assert status == 0
+    assert f"[+] CONFIGSYNC_DIR={tmp_path}/a/b: can be made\n" in told
+    assert f"there is only {tmp_path}: is a volume mounted that the app mounts too?" in told
+    assert list(tmp_path.iterdir()) == []

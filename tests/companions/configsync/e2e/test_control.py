@@ -36,7 +36,7 @@ def publish(configsync: Companion, api: ConfigApi, volume: Volume, *numbers: int
         api.put("/app.json", {"number": number})
         volume.wait_for({"number": number})
         wait_until(lambda: configsync.status()["unfinished"] is None, "it is at its end")
-        names.append(str(configsync.status()["version"]))
+        names.append(str(configsync.status()["current"]))
     return names
 
 
@@ -141,7 +141,7 @@ def test_a_rollback_does_not_wait_for_a_watch(api: ConfigApi, volume: Volume, ap
     configsync = launch(**settings, HEALTH_FOR="1s")
     api.put("/app.json", {"number": 2})
     configsync.wait_for_log("is healthy after", times=2)
-    assert configsync.status()["doing"] == f"watching over {configsync.status()['version']}"
+    assert configsync.status()["doing"] == f"watching over {configsync.status()['current']}"
     began = time.monotonic()
     status, told = ask(configsync, "POST", "/rollback")
     assert (status, json.loads(told)["result"]) == (200, "rolled back")

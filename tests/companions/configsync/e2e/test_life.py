@@ -10,6 +10,7 @@ from tests.companions.configsync.e2e.conftest import Launch
 from tests.companions.configsync.e2e.legacy_app import LegacyApp
 from tests.companions.configsync.e2e.volume import Volume
 from tests.e2e.polling import wait_until
+from tlsproxy import __version__
 
 
 def test_what_is_being_watched_is_gone_on_with(api: ConfigApi, app: LegacyApp, launch: Launch) -> None:
@@ -30,6 +31,16 @@ def test_what_is_being_watched_is_gone_on_with(api: ConfigApi, app: LegacyApp, l
     second.wait_for_log("published: from")
     assert app.readings() == readings + 1
     assert second.status()["unfinished"] is None
+
+
+def test_status_has_the_program_and_what_is_published(api: ConfigApi, launch: Launch) -> None:
+    """Each under a name of its own."""
+    api.put("/app.json", {"number": 1})
+    configsync = launch()
+    configsync.wait_until_ready()
+    status = configsync.status()
+    assert status["version"] == __version__
+    assert [status["current"]] == status["kept"]
 
 
 def test_sighup_fetches_at_once(api: ConfigApi, volume: Volume, launch: Launch) -> None:

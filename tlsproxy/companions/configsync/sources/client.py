@@ -5,6 +5,7 @@ answer means is not known here.
 """
 
 import asyncio
+import os
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -298,6 +299,12 @@ def _attribute(error: Exception, *names: str) -> str:
     return next((str(told) for name in names if (told := getattr(error, name, None))), type(error).__name__)
 
 
+def _refusal(error: Exception) -> str:
+    """The system's word: asyncio's own has the address in it once more, and of several all."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number).lower() if isinstance(number, int) and number > 0 else _attribute(error, "strerror")
+
+
 def _verdict(error: Exception) -> str:
     """OpenSSL's, on a certificate."""
     return _attribute(getattr(error, "certificate_error", error), "verify_message")
@@ -309,9 +316,7 @@ _FAULTS: Mapping[type[Exception], Callable[[Exception], str]] = {
     aiohttp.ClientConnectorCertificateError: lambda e: f"its certificate is not trusted: {_verdict(e)}",
     aiohttp.ClientConnectorDNSError: lambda e: f"the name {_attribute(e, 'host')} can't be resolved",
     aiohttp.ClientConnectorSSLError: lambda e: f"TLS can't be established: {_attribute(e, 'reason', 'strerror')}",
-    aiohttp.ClientConnectorError: lambda e: (
-        f"no connection to port {_attribute(e, 'port')}: {_attribute(e, 'strerror')}"
-    ),
+    aiohttp.ClientConnectorError: lambda e: f"no connection to port {_attribute(e, 'port')}: {_refusal(e)}",
     aiohttp.ConnectionTimeoutError: lambda _: "no connection in time",
     TimeoutError: lambda _: "nothing came in time",
     aiohttp.ClientPayloadError: lambda _: _TORN,

@@ -47,7 +47,8 @@ def _stage(stack: ExitStack, port: int, token: str) -> tuple[SidecarProcess, int
     directory = Path(stack.enter_context(TemporaryDirectory(prefix="topz-demo-")))
     free_port, admin_port = stack.enter_context(reserved_ports(2))
     command = [sys.executable, "-m", APP, "--database=legacy", f"--password={PASSWORD}"]
-    app = subprocess.Popen(command)  # noqa: S603 - a module of the demo's own
+    # Ctrl-C is for the demo alone, which ends the app.
+    app = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - a module of the demo's own
     stack.callback(app.wait)
     stack.callback(app.kill)
     settings = {
