@@ -1,5 +1,6 @@
 """Secrets: shown nowhere, and read again on each use."""
 
+import os
 from copy import copy
 from pathlib import Path
 
@@ -57,3 +58,14 @@ def test_a_file_that_holds_none(tmp_path: Path, content: bytes | None, said: str
         read_secret(file)
     assert str(raised.value) == f"{tmp_path}/{said}"
     assert "hush" not in repr(raised.value.__context__)
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, flags: int) -> None:
+    """Whether it has a writer or none: who asks may be the loop that everything else waits for."""
+    file = tmp_path / "token"
+    os.mkfifo(file)
+    descriptor = os.open(file, flags | os.O_NONBLOCK)
+    with pytest.raises(SecretFileError, match="token is empty"):
+        read_secret(file)
+    os.close(descriptor)

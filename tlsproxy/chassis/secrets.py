@@ -1,6 +1,7 @@
 """Text that is shown nowhere, and where it comes from: a variable, or a file that is read again on each use."""
 
 import hmac
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def read_secret(file: Path) -> str:
         SecretFileError: it can't be read, is empty, or holds no text.
     """
     try:
-        with file.open(encoding="utf-8") as opened:
+        # A pipe that somebody has put there would not open before somebody writes to it.
+        with open(file, encoding="utf-8", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as opened:
             text = opened.read(_MOST + 1)
     except OSError as error:
         raise SecretFileError(f"{file}: {(error.strerror or str(error)).lower()}") from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+from base64 import b64encode
 from functools import partial
 from pathlib import Path
 
@@ -74,6 +75,38 @@ def test_what_it_does_not_understand(tmp_path: Path, body: bytes, said: str) -> 
             return answer.body
 
     assert asyncio.run(play()).decode().startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ("Authorization: Basic {basic}", 200),
+        ("Authorization: Basic {basic}\r\nOrigin: https://page.example", 403),
+        ("Authorization: Bearer planted-by-others", 401),
+    ],
+)
+def test_who_is_let_in(tmp_path: Path, fields: str, status: int) -> None:
+    """Who has the token that was made, whatever lies in the volume since; and no page, whatever its browser knows."""
+    given = settings(DIR=str(tmp_path), CONTROL_PORT=str(free_port()))
+
+    async def play() -> int:
+        rollout = Rollout(Releases(tmp_path), History(tmp_path / "history"))
+        await rollout.start()
+        control = Control(given, rollout, lambda: None)
+        await control.start(partial(listen, "127.0.0.1"))
+        basic = b64encode(f"any:{token_of(given)()}".encode()).decode()
+        (tmp_path / TOKEN_FILE).write_text("planted-by-others")
+        try:
+            return await asyncio.to_thread(ask, fields.format(basic=basic))
+        finally:
+            await control.stop()
+            await rollout.close()
+
+    def ask(sent: str) -> int:
+        with RawClient(given.control_port) as client:
+            return client.ask(f"GET /versions HTTP/1.1\r\nHost: h\r\n{sent}\r\n\r\n".encode(), "GET").status
+
+    assert asyncio.run(play()) == status
 
 
 def test_a_port_that_is_off(tmp_path: Path) -> None:

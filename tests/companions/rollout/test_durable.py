@@ -1,11 +1,12 @@
 """What is there whole or not at all."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tlsproxy.companions.rollout.durable import GOING, are_same, remove_tree, remove_whole, sync, write_whole
+from tlsproxy.companions.rollout.durable import GOING, are_same, read_json, remove_tree, remove_whole, sync, write_whole
 
 
 def test_a_file_is_written_by_a_rename(tmp_path: Path) -> None:
@@ -30,9 +31,37 @@ def test_a_symlink_is_not_written_through(tmp_path: Path) -> None:
     """A link that others put in the way leads nothing of ours to somewhere else."""
     (tmp_path / "theirs").write_bytes(b"theirs")
     (tmp_path / "state.new").symlink_to("theirs")
-    with pytest.raises(OSError, match="symbolic link"):
-        write_whole(tmp_path / "state", b"ours")
+    write_whole(tmp_path / "state", b"ours")
+    assert (tmp_path / "state").read_bytes() == b"ours"
     assert (tmp_path / "theirs").read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.hardlink_to(path.with_name("other"))])
+def test_what_others_have_put_there_is_not_written_to(plant: Callable[[Path], None], tmp_path: Path) -> None:
+    """Neither a pipe, which would be waited for, nor a file that has another name."""
+    other = tmp_path / "other"
+    other.write_text("theirs")
+    plant(tmp_path / "file.new")
+    write_whole(tmp_path / "file", b"ours")
+    assert (tmp_path / "file").read_text() == "ours"
+    assert other.read_text() == "theirs"
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        os.mkfifo,
+        Path.mkdir,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.write_text("[" * 5000),
+        lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_RDWR), 2**40),
+    ],
+)
+def test_what_is_not_ours_is_not_read(plant: Callable[[Path], object], tmp_path: Path) -> None:
+    """What would be waited for, or would take all memory, is none of our files."""
+    plant(tmp_path / "file")
+    with pytest.raises(ValueError, match="is "):
+        read_json(tmp_path / "file")
 
 
 def test_a_tree_is_out_of_sight_before_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_it_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "torn",
     [
-        "", "{", "[]", "{}", "\udcff",
+        "", "{", "[]", "{}", "\udcff", "[" * 5000,
         '{"entries": 1, "bad": {}, "good": [], "pinned": null, "change": null}',
         '{"entries": [{}], "bad": {}, "good": [], "pinned": null, "change": null}',
         '{"entries": [], "bad": {"1": 2}, "good": [], "pinned": null, "change": null}',

@@ -1,5 +1,6 @@
 """Releases in a volume: what may be one, how it is given away, kept, and put in order at a start."""
 
+import json
 import os
 import stat
 import subprocess
@@ -400,3 +401,64 @@ def test_a_volume_that_is_read_only(tmp_path: Path) -> None:
             opened(volume)
     finally:
         subprocess.run(["umount", volume], check=True)
+
+
+# ---------------------------------------------------------------------------- what others have put there
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A directory of somebody else's, beside the volume."""
+    directory = tmp_path / "victim"
+    directory.mkdir(0o700)
+    (directory / "secret").write_text("theirs")
+    (directory / "secret").chmod(0o600)
+    return directory
+
+
+def modes(victim: Path) -> list[int]:
+    return [stat.S_IMODE(path.stat().st_mode) for path in (victim, victim / "secret")]
+
+
+def test_versions_that_lead_elsewhere(tmp_path: Path, victim: Path) -> None:
+    """Nothing is written, given away or removed where a link in their place leads to, at a start or later."""
+    volume = tmp_path / "volume"
+    releases = opened(volume)
+    publish(releases, "1", {"a": ""})
+    (volume / "..versions").rename(volume / "moved")
+    (volume / "..versions").symlink_to(victim)
+    for step in (releases.open, releases.stage, releases.collect, lambda: releases.publish("1")):
+        with pytest.raises(ReleaseError, match=r"\.\.versions is a link|there is no version"):
+            step()
+    assert os.listdir(victim) == ["secret"]  # noqa: PTH208 - names alone
+    assert modes(victim) == [0o700, 0o600]
+
+
+@pytest.mark.parametrize("place", ["..versions/1", "..data"])
+def test_a_version_that_leads_elsewhere(place: str, tmp_path: Path, victim: Path) -> None:
+    """It is none: what it leads to keeps its modes, and the next version is published."""
+    volume = tmp_path / "volume"
+    releases = opened(volume)
+    publish(releases, "1", {"a": "1"})
+    releases.close()
+    (volume / place).rename(tmp_path / "moved")
+    (volume / place).symlink_to(victim if place == "..versions/1" else "..versions/../../1")
+    again = opened(volume)
+    assert again.current is None
+    publish(again, "1", {"a": "2"})
+    assert seen(volume) == {"a": "2"}
+    assert modes(victim) == [0o700, 0o600]
+
+
+@pytest.mark.parametrize("path", ["../victim/secret", "{victim}/secret", "..data"])
+def test_a_record_of_what_is_not_in_the_volume(path: str, tmp_path: Path, victim: Path) -> None:
+    """What was never ours is not removed as if it had been."""
+    volume = tmp_path / "volume"
+    releases = opened(volume, "files")
+    publish(releases, "1", {"a": "1"})
+    releases.close()
+    record = {"order": ["1"], "files": ["a", path.format(victim=victim)], "directories": []}
+    (volume / "..releases.json").write_text(json.dumps(record))
+    again = opened(volume, "files")
+    assert (victim / "secret").exists()
+    assert again.current == "1"

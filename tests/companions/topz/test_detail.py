@@ -70,6 +70,25 @@ def test_a_process() -> None:
     assert seen.container is not None
 
 
+HOSTILE = """
+import os, socket, sys
+os.chdir(sys.argv[1])
+tcp = socket.create_server(("127.0.0.1", 0))
+unix = socket.socket(socket.AF_UNIX)
+unix.bind(chr(10) + "a b")
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_line_break_in_a_path_of_a_socket(tmp_path: Path) -> None:
+    """What one process calls its socket hides the page and the ports of no process."""
+    with child(f"import sys; sys.argv[1:] = [{str(tmp_path)!r}]{HOSTILE}") as pid:
+        seen = look(pid)
+    assert seen is not None
+    assert [(one.protocol, one.state) for one in seen.sockets] == [("tcp", "listen")]
+
+
 def test_the_environment_is_off_by_default() -> None:
     """Unless it is asked for it is not even read."""
     seen = look(os.getpid(), environment=False)

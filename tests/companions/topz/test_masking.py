@@ -41,6 +41,19 @@ GITHUB = "ghp_" + "a1B2c3D4" * 4
         ("redis-cli -a hunter2 get x", "redis-cli -a *** get x"),
         ("curl -u user:hunter2 host", "curl -u user:*** host"),
         ("curl --user user:hunter2 host", "curl --user user:*** host"),
+        ("curl --user=user:hunter2 host", "curl --user=user:*** host"),
+        ("curl -sSu user:hunter2 host", "curl -sSu user:*** host"),
+        ("curl -suuser:hunter2 host", "curl -su*** host"),
+        ("curl -b sid=hunter2 host", "curl -b *** host"),
+        ("redis-server --requirepass hunter2", "redis-server --requirepass ***"),
+        ("keytool -storepass hunter2", "keytool -storepass ***"),
+        ("zip -P hunter2 a.zip", "zip -P *** a.zip"),
+        ("7z a -phunter2 a.7z", "7z a -p*** a.7z"),
+        ("ssh-keygen -N hunter2", "ssh-keygen -N ***"),
+        ("xfreerdp /u:user /p:hunter2", "xfreerdp /u:user /p:***"),
+        ("app https://host/x?sig=abc", "app https://host/x?sig=***"),
+        ("app https://hooks.slack.com/services/T0/B0/abc", "app https://hooks.slack.com/services/***"),
+        ("app https://api.telegram.org/bot12345:abcdefghijklmnopqrst/x", "app https://api.telegram.org/bot***/x"),
         ("tool -u user -p hunter2", "tool -u user -p ***"),
         ("smbclient -U user%hunter2", "smbclient -U user%***"),
         ("openssl enc -k hunter2", "openssl enc -k ***"),
@@ -190,6 +203,8 @@ def test_masking_takes_no_time_to_speak_of() -> None:
         "'\"",
         "'a ",
         "='",
+        "'",
+        "' ;'",
     ):
         began = time.process_time()
         Masking().arguments([odd * (4096 // len(odd))])

@@ -13,11 +13,12 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from secrets import token_urlsafe
 from socket import socket
 from typing import TYPE_CHECKING
 
-from tlsproxy.chassis.http_server import Answer, HttpServer, Paths, Request, answer, bearer, text
+from tlsproxy.chassis.http_server import Answer, Guard, HttpServer, Paths, Request, answer, bearer, text
 from tlsproxy.chassis.secrets import read_secret, secret_of
 from tlsproxy.companions.rollout.history import HistoryError
 from tlsproxy.companions.rollout.outcomes import Outcome, RolloutError
@@ -34,23 +35,27 @@ _LONGEST_NAME = 100
 
 
 def token_of(settings: "Settings") -> Callable[[], str]:
-    """What gives the token: the operator's, or the one that was made at the start and lies in the volume."""
+    """What gives the token to who asks: the operator's, or the one that the process that runs left in the volume."""
     given = secret_of(settings.control_token, settings.control_token_file)
     return given or (lambda: read_secret(settings.dir / TOKEN_FILE))
 
 
-def make_token(settings: "Settings") -> None:
-    """Make a token where the operator has set none, readable by this user alone.
+def make_token(settings: "Settings") -> Callable[[], str]:
+    """What gives the token to who is asked; where the operator has set none, one is made, readable by this user alone.
+
+    It is not read from the volume again: others may write there.
 
     Raises:
         OSError: it can't be written.
     """
-    if secret_of(settings.control_token, settings.control_token_file) is not None:
-        return
-    path = settings.dir / TOKEN_FILE
+    given = secret_of(settings.control_token, settings.control_token_file)
+    if given is not None:
+        return given
+    made, path = token_urlsafe(24), settings.dir / TOKEN_FILE
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(token_urlsafe(24))
+        file.write(made)
+    return lambda: made
 
 
 class Control:
@@ -66,13 +71,13 @@ class Control:
         self._settings = settings
         self._rollout = rollout
         self._changed = changed
-        paths: Paths = {
+        self._paths: Paths = {
             "/versions": {"GET": self._versions},
             "/rollback": {"POST": self._roll_back},
             "/pin": {"POST": self._pin},
             "/unpin": {"POST": self._unpin},
         }
-        self._server = HttpServer(paths, bearer(token_of(settings), "configsync"), log=_logger)
+        self._server: HttpServer | None = None
 
     async def start(self, opened: Callable[[int, str], Iterable[socket]]) -> None:
         """Listen, where a port is set.
@@ -85,12 +90,14 @@ class Control:
             OSError: the token can't be written.
         """
         if self._settings.control_port:
-            make_token(self._settings)
+            guard = partial(_refusal, bearer(make_token(self._settings), "configsync"))
+            self._server = HttpServer(self._paths, guard, log=_logger)
             await self._server.start(opened(self._settings.control_port, "CONFIGSYNC_CONTROL_PORT"))
 
     async def stop(self) -> None:
         """Close it."""
-        await self._server.stop()
+        if self._server is not None:
+            await self._server.stop()
 
     async def _versions(self, _: Request) -> Answer:
         return _json(200, self._rollout.status())
@@ -128,6 +135,11 @@ class Control:
         finally:
             self._changed()
         return _json(200, asdict(outcome) if outcome else {})
+
+
+def _refusal(guard: Guard, request: Request) -> Answer | None:
+    """Of who has no token; and of a page that has a browser ask, which would send the password that it remembers."""
+    return text(403, "this is not for pages\n") if "Origin" in request.headers else guard(request)
 
 
 def _question(body: bytes) -> tuple[str | None, str]:

@@ -5,6 +5,7 @@ releases is known here.
 """
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -15,6 +16,8 @@ from secrets import token_hex
 _NOT_SYNCABLE = (errno.EINVAL, errno.ENOTSUP)
 """What network and FUSE file systems answer that sync no directories."""
 _PIECE = 256 * 1024
+_LARGEST = 16 * 1024 * 1024
+"""Bytes of a file of our own: a thousand times what any has."""
 
 
 def sync(path: Path) -> None:
@@ -23,7 +26,7 @@ def sync(path: Path) -> None:
     Raises:
         OSError: it can't be opened, or its content did not get there.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -36,16 +39,43 @@ def sync(path: Path) -> None:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file of our own: who reads it sees the former or the new content, and a crash leaves one of them.
 
-    One writer at a time: what it has begun stands beside it as `<name>.new`, and is written over by the next.
+    One writer at a time: what it has begun stands beside it as `<name>.new`, and is removed by the next.
     """
     new = _new(path)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    # Whoever else may write there may have put a pipe in its place, or a link to a file of somebody else's.
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
     new.replace(path)
     sync(path.parent)
+
+
+def read_json(path: Path) -> object:
+    """What a file of our own says, as JSON.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it can't be read.
+        ValueError: it was not us who wrote that: it is no JSON, no regular file, or larger than any of ours.
+    """
+    if path.is_symlink():
+        raise ValueError("is a link")
+    # A pipe would not open before somebody writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+            raise ValueError(f"is no regular file of at most {_LARGEST >> 20} MiB")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content: object = json.loads(file.read(_LARGEST))
+            return content
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+    finally:
+        os.close(descriptor)
 
 
 def sweep(path: Path) -> None:

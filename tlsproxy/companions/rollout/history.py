@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-from tlsproxy.companions.rollout.durable import sweep, write_whole
+from tlsproxy.companions.rollout.durable import read_json, sweep, write_whole
 
 _Choice = TypeVar("_Choice")
 
@@ -95,7 +95,7 @@ def read_history(path: Path) -> State:
         HistoryError: it can't be read or understood.
     """
     try:
-        return _state_of(json.loads(path.read_bytes()))
+        return _state_of(read_json(path))
     except FileNotFoundError:
         return State()
     except (OSError, ValueError, KeyError, TypeError) as error:

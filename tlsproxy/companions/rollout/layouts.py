@@ -140,7 +140,7 @@ class PlainFiles:
         for path in new.directories:
             place = self._volume / path
             # A link of others to a directory is none: it would lead the files to somewhere else.
-            if not self._may_be_taken(path) and not _is_real_directory(place):
+            if not self._may_be_taken(path) and not is_real_directory(place):
                 raise ObstacleError(_in_the_way(place))
         for path in new.files:
             place = self._volume / path
@@ -226,12 +226,12 @@ def remove_files(volume: Path, files: Iterable[str], directories: Iterable[str])
     parents = set()
     for path in files:
         place = volume / path
-        if _is_below_real_directories(volume, path) and os.path.lexists(place) and not _is_real_directory(place):
+        if _is_below_real_directories(volume, path) and os.path.lexists(place) and not is_real_directory(place):
             place.unlink()
             parents.add(place.parent)
     for path in sorted(directories, reverse=True):
         place = volume / path
-        if _is_below_real_directories(volume, path) and _is_real_directory(place) and not any(place.iterdir()):
+        if _is_below_real_directories(volume, path) and is_real_directory(place) and not any(place.iterdir()):
             place.rmdir()
             parents.add(place.parent)
     for parent in parents:
@@ -239,19 +239,20 @@ def remove_files(volume: Path, files: Iterable[str], directories: Iterable[str])
             sync(parent)
 
 
-def _is_real_directory(place: Path) -> bool:
+def is_real_directory(place: Path) -> bool:
+    """Whether it is a directory itself, and not a link to one."""
     return place.is_dir() and not place.is_symlink()
 
 
 def _is_below_real_directories(volume: Path, path: str) -> bool:
     """Whether no parent has become a link, through which something of others would be removed."""
     parents = [volume / parent for parent in Path(path).parents if parent.name]
-    return all(_is_real_directory(parent) for parent in parents)
+    return all(is_real_directory(parent) for parent in parents)
 
 
 def _see_that_all_is_ours(place: Path, path: str, owned: Owned) -> None:
     """That a directory can make way for something else."""
-    if path not in owned.directories or not _is_real_directory(place):
+    if path not in owned.directories or not is_real_directory(place):
         raise ObstacleError(_in_the_way(place))
     inner = tree(place)
     for names, ours in ((inner.files, owned.files), (inner.directories, owned.directories)):

@@ -24,8 +24,8 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Literal
 
-from tlsproxy.companions.rollout.durable import GOING, remove_tree, remove_whole, sweep, sync, write_whole
-from tlsproxy.companions.rollout.layouts import DATA, Layout, Links, ObstacleError, PlainFiles, tree
+from tlsproxy.companions.rollout.durable import GOING, read_json, remove_tree, remove_whole, sweep, sync, write_whole
+from tlsproxy.companions.rollout.layouts import DATA, Layout, Links, ObstacleError, PlainFiles, is_real_directory, tree
 
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,80}")
 _VERSIONS = "..versions"
@@ -89,6 +89,7 @@ class Releases:
             ReleaseError: it can't be written, another process has it, or it is not one of ours.
         """
         with self._plainly("open"):
+            self._see_that_versions_are_ours()
             self._versions.mkdir(parents=True, exist_ok=True)
             self._take()
             _give_mode(self._versions, _TRAVERSABLE)
@@ -108,7 +109,7 @@ class Releases:
     def _take(self) -> None:
         """Hold the lock until the process ends, however it does."""
         if self._lock is None:
-            self._lock = os.open(self._versions / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            self._lock = os.open(self._versions / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -117,6 +118,11 @@ class Releases:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # a network file system without locks does without
                 raise
+
+    def _see_that_versions_are_ours(self) -> None:
+        """That nobody has them lead to a directory of others, whose content would be given away or removed."""
+        if self._versions.is_symlink():
+            raise ObstacleError(f"{self._versions} is a link, which is not from here: remove it")
 
     def _see_that_data_is_ours(self) -> None:
         data = self._volume / DATA
@@ -152,9 +158,10 @@ class Releases:
         """The release that is published; None when there is none, or it has been removed by others."""
         with self._plainly("read what is current"):
             data = self._volume / DATA
-            if not (data.is_symlink() and data.is_dir()):
-                return None
-            return data.readlink().name
+            name = data.readlink().name if data.is_symlink() else ""
+            # What others have put there leads to somewhere else, or to nothing that was sealed.
+            is_ours = bool(name) and str(data.readlink()) == f"{_VERSIONS}/{name}"
+            return name if is_ours and is_real_directory(self._versions / name) else None
 
     # ------------------------------------------------------------------ a new one
 
@@ -165,6 +172,7 @@ class Releases:
             ReleaseError: it can't be made.
         """
         with self._plainly("stage a version"):
+            self._see_that_versions_are_ours()
             return self._scratch()
 
     def seal(self, staged: Path, name: str) -> None:
@@ -183,7 +191,7 @@ class Releases:
             _see_that_publishable(staged)
             self._give(staged)
             _sync_all(staged)
-            if path.exists():
+            if os.path.lexists(path):
                 remove_whole(path, self._versions)
             staged.rename(path)
             sync(self._versions)
@@ -244,9 +252,10 @@ class Releases:
                 written. Plain files may be of both releases then, each of them whole; `publish` may be called again.
         """
         path = self.path(name)
-        if not path.is_dir():
+        if not is_real_directory(path):
             raise ReleaseError(f"there is no version {name}; kept are: {', '.join(self.names()) or 'none'}")
         with self._plainly(f"publish version {name}"):
+            self._see_that_versions_are_ours()
             self._see_that_data_is_ours()
             self._show(name)
 
@@ -271,6 +280,8 @@ class Releases:
         Raises:
             ReleaseError: from the file system.
         """
+        with self._plainly("remove old versions"):
+            self._see_that_versions_are_ours()
         names = self.names()
         kept = {*names[-self._keep :], *needed, self.current}
         with self._plainly("remove old versions"):
@@ -367,15 +378,17 @@ class _Record:
         """Take up what was written; nothing, where that was not us."""
         sweep(self._path)
         try:
-            found = json.loads(self._path.read_bytes())
-            lists = [_texts(found[key]) for key in ("order", "files", "directories")]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            found = _lists(read_json(self._path))
+            order, files, directories = (found[key] for key in ("order", "files", "directories"))
+            for path in (*files, *directories):
+                release_path(path)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, UnfitError):
             return
-        self.order, self.files, self.directories = lists[0], frozenset(lists[1]), frozenset(lists[2])
+        self.order, self.files, self.directories = order, frozenset(files), frozenset(directories)
 
     def kept(self, versions: Path) -> tuple[str, ...]:
         """The releases that are there, the oldest first; one that came as the process was killed is the newest."""
-        there = {path.name for path in versions.glob("[!.]*") if path.is_dir()}
+        there = {path.name for path in versions.glob("[!.]*") if is_real_directory(path)}
         known = [name for name in self.order if name in there]
         return (*known, *sorted(there - {*known}))
 
@@ -393,6 +406,12 @@ class _Record:
         content = {"order": order, "files": sorted(files), "directories": sorted(directories)}
         write_whole(self._path, json.dumps(content).encode())
         self.order, self.files, self.directories = order, files, directories
+
+
+def _lists(found: object) -> Mapping[str, tuple[str, ...]]:
+    if not isinstance(found, dict):
+        raise TypeError
+    return {name: _texts(texts) for name, texts in found.items()}
 
 
 def _texts(found: object) -> tuple[str, ...]:

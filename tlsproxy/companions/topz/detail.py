@@ -95,6 +95,9 @@ class Details:
         if seen is None:
             return Detail(process, container, children)
         sockets = told(lambda: seen.net_connections("all"))
+        if sockets is None:
+            # A line break in the path of any socket of the network, and psutil reads none that has a path.
+            sockets = told(lambda: seen.net_connections("inet"))
         switches, transfer = told(seen.num_ctx_switches), told(seen.io_counters)
         environment, hint = self._environment_of(seen)
         return Detail(
@@ -132,7 +135,7 @@ def told(ask: Callable[[], T]) -> T | None:
     """What psutil answers; None where the process has ended, is a zombie, or may not be asked."""
     try:
         return ask()
-    except (psutil.Error, OSError, ValueError, NotImplementedError):
+    except (psutil.Error, OSError, ValueError, RuntimeError):
         return None
 
 

@@ -25,6 +25,9 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     # GitHub, GitLab, Slack, Stripe, OpenAI and its like, Google, npm, PyPI, HashiCorp, age.
     (re.compile(r"\b(gh[opsur]_|github_pat_|glpat-|glrt-|xox[a-z]-|[sr]k_(live|test)_)[\w-]{8,}"), MASK),
     (re.compile(r"\b(sk-|AIza|ya29\.|npm_|pypi-|hv[sb]\.|AGE-SECRET-KEY-)[\w-]{16,}"), MASK),
+    # The paths of webhooks and bots, by which whoever has them posts: Slack, Discord, Telegram.
+    (re.compile(r"(?i)\b(hooks\.slack\.com/\w+/|discord(?:app)?\.com/api/webhooks/)[^\s'\"]+"), rf"\1{MASK}"),
+    (re.compile(r"/bot[0-9]{5,}:[\w-]{20,}"), f"/bot{MASK}"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), MASK),
     (re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,}(?![0-9A-Za-z])"), MASK),
 )
@@ -56,7 +59,8 @@ def _words(text: str) -> frozenset[str]:
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORDS = _words("""
     password passwd passphrase passcode passw pass pwd pw secret secrets token tokens apikey authtoken credential
-    credentials creds auth authorization bearer cookie cookies jwt otp pin salt signature dsn
+    credentials creds auth authorization bearer cookie cookies jwt otp pin salt signature sig dsn
+    requirepass masterauth storepass keypass
 """)
 _KEYS = frozenset({"key", "keys"})
 _OPEN_KEYS = _words("""
@@ -110,7 +114,7 @@ class Masking:
         masked: Callable[[str], str] | None = None
         for number, argument in enumerate(arguments):
             if number and arguments[number - 1].endswith(_SEPARATORS):
-                options, masked = _options_of(arguments[number:]), None
+                options, masked = _options_of(arguments[number : number + _LONGEST_COMMAND]), None
             if masked is not None and not argument.startswith("-"):
                 yield masked(argument)
                 masked = masked if _SCHEME.fullmatch(argument) else None
@@ -121,6 +125,7 @@ class Masking:
 
     def _next(self, argument: str, options: "_Options") -> Callable[[str], str] | None:
         """What masks the argument behind this one; None: it stands for itself."""
+        _, argument = options.alone(argument)
         if argument in options.pairs:
             return _without_password
         if argument in options.secret or argument.lower() == "bearer":
@@ -131,20 +136,31 @@ class Masking:
         return None
 
     def _argument(self, argument: str, options: "_Options") -> str:
-        attached = next((option for option in options.attached if argument.startswith(option)), "")
-        return attached + MASK if attached and argument != attached else self._text(argument)
+        flags, option = options.alone(argument)
+        attached = next((known for known in options.attached if option.startswith(known)), "")
+        if attached and option != attached:
+            return (flags + attached[1:] if flags else attached) + MASK
+        name, equals, value = argument.partition("=")
+        if equals and name in options.pairs:
+            return name + equals + self._text(_without_password(value))
+        return self._text(argument)
 
     # ------------------------------------------------------------------ one text
 
-    def _text(self, text: str) -> str:
-        """A text that may hold assignments or be a command line of its own, as `sh -c` has it."""
+    def _text(self, text: str, quotes: int = 0) -> str:
+        """A text that may hold assignments or be a command line of its own, as `sh -c` has it.
+
+        Args:
+            text: without the quotes around it that have been taken off.
+            quotes: how many that were.
+        """
         text = self._assignments(masked_text(text))
         words = _SHELL_WORD.findall(text)
         if len(words) > 1:
             gaps = _SHELL_WORD.split(text)
             return "".join(chain.from_iterable(zip_longest(gaps, self._arguments(words), fillvalue="")))
-        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-            return text[0] + self._text(text[1:-1]) + text[0]
+        if quotes < _DEEPEST and len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+            return text[0] + self._text(text[1:-1], quotes + 1) + text[0]
         return text
 
     def _assignments(self, text: str) -> str:
@@ -169,6 +185,8 @@ class Masking:
         return words[-1] in _KEYS and not _OPEN_KEYS.intersection(words)
 
 
+_DEEPEST = 8
+"""Quotes around a text that are looked behind: a shell's line has three or four, a hostile one thousands."""
 _NAME = re.compile(r"(?<![\w.-])[.-]*+(?P<name>\w[\w.-]*+)(['\"]?\s?[=:]\s?|['\"]\s*:\s*)['\"]?")
 _SHELL_WORD = re.compile(r"(?:'[^']*+'|\"[^\"]*+\"|[^\s'\"]++|['\"])++")
 """What stands between blanks; blanks in quotes are a word's own."""
@@ -203,16 +221,30 @@ class _Options:
     """What follows in the same argument is a secret."""
     pairs: AbstractSet[str] = frozenset()
     """The next argument is `user:password`."""
+    flags: str = ""
+    """Options without a value, by their letters: one with a value may stand behind them in the same argument."""
+
+    def alone(self, argument: str) -> tuple[str, str]:
+        """The flags in front of an option in the same argument, and the option; most have none."""
+        flags = re.match(rf"-[{self.flags}]+(?=[a-zA-Z])", argument) if self.flags else None
+        return (flags[0], f"-{argument[flags.end() :]}") if flags else ("", argument)
 
 
 _SEPARATORS = (";", "&", "|")
 """What ends one command of a shell's line."""
+_LONGEST_COMMAND = 64
+"""Words of such a command that are looked at for whose they are: a line of separators alone costs no more than that."""
 _PAIRS = frozenset({"--user", "--proxy-user"})
 """Options whose values are masked behind a colon, whatever the program."""
 _USERS = frozenset({"-u", "-U", "--user", "--username", "--login"})
 _BY_PROGRAM: tuple[tuple[re.Pattern[str], _Options], ...] = (
     (re.compile(r"(mysql|mariadb)[\w-]*|mydumper"), _Options(attached=("-p",))),
-    (re.compile(r"curl|ab"), _Options(attached=("-u",), pairs=_PAIRS | {"-u", "-U"})),
+    (re.compile(r"curl"), _Options({"-b"}, ("-u", "-b"), _PAIRS | {"-u", "-U"}, flags="#0fgGikLNsSv")),
+    (re.compile(r"ab"), _Options(attached=("-u",), pairs={"-A", "-P"})),
+    (re.compile(r"zip|unzip"), _Options(secret={"-P"}, attached=("-P",))),
+    (re.compile(r"7z[ar]?"), _Options(attached=("-p",))),
+    (re.compile(r"ssh-keygen"), _Options(secret={"-N", "-P"})),
+    (re.compile(r"[wx]freerdp\d?"), _Options(attached=("/p:",))),
     (re.compile(r"https?"), _Options(pairs={"-a", "--auth"})),
     (re.compile(r"sshpass|docker|podman|skopeo|helm|mongo\w*"), _Options(secret={"-p"}, attached=("-p",))),
     (re.compile(r"redis-cli|valkey-cli|snmp\w+"), _Options(secret={"-a", "-A", "-X"})),

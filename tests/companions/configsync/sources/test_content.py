@@ -13,7 +13,22 @@ def test_names_of_files(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".", "..data", "a/..x", "a\\b", "a\nb", "x" * 256, "a/" * 600],
+    [
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../b",
+        "a//b",
+        "a/",
+        ".",
+        "..data",
+        "a/..x",
+        "a\\b",
+        "a\nb",
+        "a\ud800",
+        "x" * 256,
+        "a/" * 600,
+    ],
 )
 def test_names_that_lead_elsewhere(name: str) -> None:
     """Out of the directory, into the publisher's own entries, or into a terminal: refused, whoever says it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 # A release lies in a directory beside the publisher's own entries, which begin with two dots as the kubelet's do.
-_SEGMENT = re.compile(r"(?!\.\.|\.$)[^/\\\x00-\x1f\x7f]{1,255}")
+_SEGMENT = re.compile(r"(?!\.\.|\.$)[^/\\\x00-\x1f\x7f\ud800-\udfff]{1,255}")
 _LONGEST_NAME = 1024
 _PLAIN = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
