@@ -26,7 +26,7 @@ def test_every_path_of_the_control_port_is_told(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("CONFIGSYNC_DIR", str(tmp_path))
     settings = read(Settings).settings
     control = Control(settings, assembly.rollout(settings), lambda: None)
-    there = {path: set(methods) for path, methods in control._server._paths.items()}
+    there = {path: set(methods) for path, methods in control._paths.items()}
     assert {path: {told.partition(":")[0]} for path, told in contract.CONTROL.items()} == there
 
 
