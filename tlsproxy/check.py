@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from tlsproxy.assembly import app_address, certificates, workers
 from tlsproxy.chassis.admin.app_check import check_app
 from tlsproxy.chassis.exits import Exit
-from tlsproxy.chassis.listening import PortError, listen
 from tlsproxy.chassis.open_files import make_room
+from tlsproxy.chassis.port_check import check_ports
 from tlsproxy.chassis.terminal import Terminal
 from tlsproxy.client_rules import spell_rules
 from tlsproxy.sidecar import APP_CHECK_WITHIN
@@ -96,24 +96,12 @@ def _check_clients(terminal: Terminal, settings: "Settings", store: "TrustStore"
 
 
 def _check_ports(terminal: Terminal, settings: "Settings") -> Exit:
-    wanted = [
+    wanted = (
         ("TLSPROXY_ADMIN_PORT", settings.admin_host, settings.admin_port),
         ("TLSPROXY_LISTEN_PORT", settings.listen_host, settings.listen_port),
         ("TLSPROXY_REDIRECT_PORT", settings.listen_host, settings.redirect_port),
-    ]
-    outcome = Exit.STOPPED
-    for variable, host, port in wanted:
-        if not port:
-            continue
-        try:
-            for sock in listen(host, port, variable):
-                sock.close()
-        except PortError as error:
-            terminal.cross(str(error))
-            outcome = Exit.PORT
-        else:
-            terminal.tick(f"{variable}={port}: free")
-    return outcome
+    )
+    return check_ports(terminal, wanted)
 
 
 def _check_open_files(terminal: Terminal, settings: "Settings") -> None:

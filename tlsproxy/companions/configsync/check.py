@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsproxy.chassis.exits import Exit
-from tlsproxy.chassis.listening import PortError, listen
+from tlsproxy.chassis.port_check import check_ports
 from tlsproxy.chassis.terminal import Terminal
 from tlsproxy.companions.configsync import assembly
 from tlsproxy.companions.configsync.checking import UncheckedError
@@ -91,22 +91,11 @@ def _check_volume(terminal: Terminal, settings: "Settings") -> Exit:
 
 
 def _check_ports(terminal: Terminal, settings: "Settings") -> Exit:
-    outcome = Exit.STOPPED
-    for variable, host, port in (
+    wanted = (
         ("CONFIGSYNC_ADMIN_PORT", settings.admin_host, settings.admin_port),
         ("CONFIGSYNC_CONTROL_PORT", settings.control_host, settings.control_port),
-    ):
-        if not port:
-            continue
-        try:
-            for sock in listen(host, port, variable):
-                sock.close()
-        except PortError as error:
-            terminal.cross(str(error))
-            outcome = Exit.PORT
-        else:
-            terminal.tick(f"{variable}={port}: free")
-    return outcome
+    )
+    return check_ports(terminal, wanted)
 
 
 def _check_app(terminal: Terminal, settings: "Settings") -> None:

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tlsproxy.chassis.exits import Exit
-from tlsproxy.chassis.listening import PortError, listen
+from tlsproxy.chassis.port_check import check_ports
 from tlsproxy.chassis.secrets import SecretFileError, secret_of
 from tlsproxy.chassis.terminal import Terminal
 from tlsproxy.companions.topz.look import Looks
@@ -63,20 +63,8 @@ def _check_processes(terminal: Terminal, settings: "Settings") -> None:
 
 
 def _check_ports(terminal: Terminal, settings: "Settings") -> Exit:
-    status = Exit.STOPPED
-    ports = (
+    wanted = (
         ("TOPZ_PORT", host_of(settings), settings.port),
         ("TOPZ_ADMIN_PORT", settings.admin_host, settings.admin_port),
     )
-    for variable, host, port in ports:
-        if not port:
-            continue
-        try:
-            for sock in listen(host, port, variable):
-                sock.close()
-        except PortError as error:
-            terminal.cross(str(error))
-            status = Exit.PORT
-        else:
-            terminal.tick(f"{variable}={port}: free")
-    return status
+    return check_ports(terminal, wanted)
